@@ -1,0 +1,8 @@
+//! Keyrota: machine identities as Kubernetes custom resources.
+//!
+//! `observe → parse → decide → apply → settle`: what thinks is pure and takes the time and the
+//! random source as parameters; what touches the world is thin.
+//!
+//! Layers, each importing only those to its right (held by the `layering` test):
+//! roles (`controller`, `gateway`, `demo`) → `index`, `server`, `telemetry`, `config`, `clock` →
+//! `domain` → `api`. `controlplane` provides a real Kubernetes for the demo and the tests.
