@@ -6,3 +6,10 @@
 //! Layers, each importing only those to its right (held by the `layering` test):
 //! roles (`controller`, `gateway`, `demo`) → `index`, `server`, `telemetry`, `config`, `clock` →
 //! `domain` → `api`. `controlplane` provides a real Kubernetes for the demo and the tests.
+
+pub mod api;
+pub mod clock;
+pub mod config;
+pub mod crds;
+
+pub mod domain;

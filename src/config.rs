@@ -1,0 +1,58 @@
+//! Settings that all roles share, and the way to the API server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// Where the cluster is and what of it is ours.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterArgs {
+    /// Path of a kubeconfig file; without it the Pod's own service account is used, then the default kubeconfig
+    #[arg(long, env = "KEYROTA_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The operator namespace, where account records, signing keys and certificates are
+    #[arg(long, env = "KEYROTA_NAMESPACE", default_value = "keyrota-system", value_name = "NAMESPACE")]
+    pub operator_namespace: String,
+
+    /// Watch ServiceAccounts in these namespaces only, separated by commas [default: all]
+    #[arg(long, env = "KEYROTA_WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACES")]
+    pub watch_namespaces: Vec<String>,
+}
+
+impl ClusterArgs {
+    /// A client for this role: no hidden retries (kube's own would repeat a create after a 504 and honour any
+    /// Retry-After), and no read that can hang for ever. Watches stay below the read time-out by their bookmarks and
+    /// their own time-out.
+    ///
+    /// # Errors
+    /// When no usable cluster configuration is found.
+    pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+                kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                    .await
+                    .with_context(|| format!("the kubeconfig {} cannot be used", path.display()))?
+            }
+            None => kube::Config::infer()
+                .await
+                .context("no cluster found: run inside a Pod, set KUBECONFIG, or give --kubeconfig FILE")?,
+        };
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(5));
+        config.read_timeout = Some(WATCH_TIMEOUT + Duration::from_secs(5));
+        config.write_timeout = Some(Duration::from_secs(10));
+        kube::Client::try_from(config).context("cannot make a client for the cluster")
+    }
+}
+
+/// How long one watch request lasts; a connection that died silently is noticed within it.
+pub const WATCH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long any single call to the API server may take.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,268 @@
+//! A token issuer as the rules see it: parsed, with defaults filled in; and which issuer serves what.
+
+use chrono::TimeDelta;
+use thiserror::Error;
+
+use super::duration::{self, DurationError};
+use super::names::DEFAULT_ISSUER;
+use crate::api::{Timestamp, TokenIssuer, TokenIssuerSpec};
+
+/// The longest grace (manual page 000: "a maximum of 24 hrs").
+pub const MAX_GRACE: TimeDelta = TimeDelta::hours(24);
+
+/// One tenant's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Issuer {
+    /// `metadata.name`.
+    pub name: String,
+    /// How long a previous secret works after a regeneration.
+    pub grace: TimeDelta,
+    /// How long a token is valid.
+    pub token_lifetime: TimeDelta,
+    /// The manual's endpoint.
+    pub legacy: LegacySettings,
+    /// `spec.namespaces`.
+    pub namespaces: Vec<String>,
+    /// `spec.hosts`.
+    pub hosts: Vec<String>,
+}
+
+/// Settings of the manual's endpoint and its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacySettings {
+    /// Whether it answers.
+    pub enabled: bool,
+    /// `sub`, with `{name}` and `{namespace}` still in it.
+    pub subject: String,
+    /// `aud`.
+    pub audience: String,
+    /// `iss`.
+    pub issuer: String,
+}
+
+impl LegacySettings {
+    /// The claim `sub` of one account's tokens.
+    #[must_use]
+    pub fn subject_of(&self, namespace: &str, name: &str) -> String {
+        self.subject.replace("{namespace}", namespace).replace("{name}", name)
+    }
+}
+
+/// A field of a TokenIssuer that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("spec.{field}: {problem}")]
+pub struct IssuerError {
+    /// The field's path below `spec`.
+    pub field: &'static str,
+    /// What is wrong with its value, and the remedy.
+    pub problem: String,
+}
+
+impl Issuer {
+    /// Reads a spec; checks again what the CRD checks, since an object can predate a rule.
+    ///
+    /// # Errors
+    /// The first field whose value cannot be used.
+    pub fn parse(name: &str, spec: &TokenIssuerSpec) -> Result<Self, IssuerError> {
+        let grace = bounded("gracePeriod", &spec.grace_period, TimeDelta::zero(), MAX_GRACE, "must be at most 24h")?;
+        let token_lifetime = bounded(
+            "tokenLifetime",
+            &spec.token_lifetime,
+            TimeDelta::seconds(60),
+            TimeDelta::hours(24),
+            "must be between 60s and 24h",
+        )?;
+        Ok(Self {
+            name: name.into(),
+            grace,
+            token_lifetime,
+            legacy: LegacySettings {
+                enabled: spec.legacy.enabled,
+                subject: spec.legacy.subject.clone(),
+                audience: spec.legacy.audience.clone(),
+                issuer: spec.legacy.issuer.clone(),
+            },
+            namespaces: spec.namespaces.clone(),
+            hosts: spec.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+        })
+    }
+
+    /// The built-in defaults, in force while no issuer of that name exists.
+    #[must_use]
+    pub fn built_in() -> Self {
+        Self {
+            name: DEFAULT_ISSUER.into(),
+            grace: TimeDelta::zero(),
+            token_lifetime: TimeDelta::hours(1),
+            legacy: LegacySettings {
+                enabled: true,
+                subject: "platform".into(),
+                audience: "avx".into(),
+                issuer: "avx".into(),
+            },
+            namespaces: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+fn bounded(
+    field: &'static str,
+    text: &str,
+    min: TimeDelta,
+    max: TimeDelta,
+    bounds: &str,
+) -> Result<TimeDelta, IssuerError> {
+    let value =
+        duration::parse(text).map_err(|error: DurationError| IssuerError { field, problem: error.to_string() })?;
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(IssuerError { field, problem: format!("\"{text}\" {bounds}") })
+    }
+}
+
+/// All issuers, oldest first, and who of them serves what.
+#[derive(Clone, Debug, Default)]
+pub struct Issuers {
+    by_age: Vec<(Issuer, Timestamp)>,
+}
+
+impl Issuers {
+    /// Sorts them by age, then name, so that every replica decides alike. Unusable ones are left out; the caller
+    /// reports them.
+    pub fn from_objects<'a>(objects: impl IntoIterator<Item = &'a TokenIssuer>) -> Self {
+        let mut by_age: Vec<_> = objects
+            .into_iter()
+            .filter_map(|object| {
+                let name = object.metadata.name.as_deref()?;
+                let issuer = Issuer::parse(name, &object.spec).ok()?;
+                Some((issuer, super::account::created(&object.metadata)))
+            })
+            .collect();
+        by_age.sort_by(|(a, a_born), (b, b_born)| (a_born, &a.name).cmp(&(b_born, &b.name)));
+        if !by_age.iter().any(|(issuer, _)| issuer.name == DEFAULT_ISSUER) {
+            by_age.push((Issuer::built_in(), Timestamp::from(chrono::DateTime::UNIX_EPOCH)));
+        }
+        Self { by_age }
+    }
+
+    /// The issuer of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Issuer> {
+        self.by_age.iter().map(|(issuer, _)| issuer).find(|issuer| issuer.name == name)
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Issuer> {
+        self.by_age.iter().map(|(issuer, _)| issuer)
+    }
+
+    /// The issuer that serves a namespace: the oldest that lists it, else `default`.
+    #[must_use]
+    pub fn of_namespace(&self, namespace: &str) -> Option<&Issuer> {
+        self.iter()
+            .find(|issuer| issuer.namespaces.iter().any(|listed| listed == namespace))
+            .or_else(|| self.get(DEFAULT_ISSUER))
+    }
+
+    /// The issuer that a request's host belongs to: the oldest that lists it, else `default`. `host` is a Host header
+    /// or authority, with or without port, in any case.
+    #[must_use]
+    pub fn of_host(&self, host: &str) -> Option<&Issuer> {
+        let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
+        self.iter().find(|issuer| issuer.hosts.contains(&name)).or_else(|| self.get(DEFAULT_ISSUER))
+    }
+
+    /// The older issuer that has a namespace or host of this one already, and which.
+    #[must_use]
+    pub fn rival_of(&self, issuer: &Issuer) -> Option<(&Issuer, String)> {
+        self.iter().take_while(|older| older.name != issuer.name).find_map(|older| {
+            let taken =
+                issuer.namespaces.iter().find(|ns| older.namespaces.contains(ns)).map(|ns| format!("namespace {ns}"));
+            let taken = taken.or_else(|| {
+                issuer.hosts.iter().find(|host| older.hosts.contains(host)).map(|host| format!("host {host}"))
+            });
+            Some((older, taken?))
+        })
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or(host);
+    }
+    host.split(':').next().unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+    use rstest::rstest;
+
+    fn object(name: &str, born: i64, namespaces: &[&str], hosts: &[&str]) -> TokenIssuer {
+        let strings = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
+        TokenIssuer {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                creation_timestamp: Some(Time(k8s_openapi::jiff::Timestamp::from_second(born).unwrap())),
+                ..ObjectMeta::default()
+            },
+            spec: TokenIssuerSpec {
+                namespaces: strings(namespaces),
+                hosts: strings(hosts),
+                ..TokenIssuerSpec::default()
+            },
+            status: None,
+        }
+    }
+
+    #[test]
+    fn the_built_in_defaults_are_those_of_an_empty_spec() {
+        assert_eq!(Issuer::parse("default", &TokenIssuerSpec::default()), Ok(Issuer::built_in()));
+    }
+
+    #[test]
+    fn a_namespace_listed_twice_stays_with_the_older_issuer() {
+        let issuers = Issuers::from_objects(&[object("b", 5, &["shop"], &[]), object("a", 9, &["shop"], &[])]);
+        assert_eq!(issuers.of_namespace("shop").unwrap().name, "b");
+        let younger = issuers.get("a").unwrap();
+        assert_eq!(
+            issuers.rival_of(younger).map(|(older, what)| (older.name.clone(), what)),
+            Some(("b".into(), "namespace shop".into()))
+        );
+        assert!(issuers.rival_of(issuers.get("b").unwrap()).is_none());
+    }
+
+    #[rstest]
+    #[case("tokens.acme.example", "acme")]
+    #[case("TOKENS.acme.example:31443", "acme")]
+    #[case("tokens.acme.example.", "acme")]
+    #[case("127.0.0.1:31443", "default")]
+    #[case("[::1]:31443", "default")]
+    #[case("nobody.example", "default")]
+    #[case("", "default")]
+    fn a_host_belongs_to_the_issuer_that_lists_it_else_to_default(#[case] host: &str, #[case] issuer: &str) {
+        let issuers = Issuers::from_objects(&[object("acme", 1, &[], &["tokens.acme.example"])]);
+        assert_eq!(issuers.of_host(host).unwrap().name, issuer);
+    }
+
+    #[rstest]
+    #[case("gracePeriod", "25h", "1h")]
+    #[case("gracePeriod", "-0", "1h")]
+    #[case("tokenLifetime", "0s", "59s")]
+    #[case("tokenLifetime", "0s", "24h1s")]
+    fn values_out_of_bounds_are_refused_by_the_name_of_their_field(
+        #[case] field: &str,
+        #[case] grace: &str,
+        #[case] lifetime: &str,
+    ) {
+        let spec = TokenIssuerSpec {
+            grace_period: grace.into(),
+            token_lifetime: lifetime.into(),
+            ..TokenIssuerSpec::default()
+        };
+        assert_eq!(Issuer::parse("x", &spec).unwrap_err().field, field);
+    }
+}
