@@ -73,6 +73,9 @@ pub struct Version {
     /// The trigger values that making it answers; they count as handled once it is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<super::record::Handled>,
+    /// When it became Previous; what a grace is counted from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_time: Option<Timestamp>,
     /// Fields of a newer binary.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,

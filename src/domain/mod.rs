@@ -2,9 +2,17 @@
 
 pub mod account;
 pub mod credential;
+pub mod decide;
 pub mod duration;
 pub mod issuer;
 pub mod mint;
 pub mod names;
+pub mod observed;
+pub mod plan;
+pub mod publication;
 pub mod record;
+pub mod schedule;
+pub mod settle;
+pub mod transition;
+pub mod trigger;
 pub mod verifier;

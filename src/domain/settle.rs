@@ -1,0 +1,184 @@
+//! Status, made from what was really applied and from nothing else.
+
+use super::account::{Account, Authentication};
+use super::credential::{State, Version};
+use super::plan::Standing;
+use super::record::Record;
+use super::schedule;
+use crate::api::service_account::{
+    AccountStatus, Binding, ClientSecretStatus, Credential, CredentialState, HandledTriggers,
+};
+use crate::api::{Condition, ConditionStatus, ServiceAccountStatus, Timestamp};
+
+/// The end of a pass: what stands in the cluster now.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The account that was looked at.
+    pub account: Account,
+    /// Its record as last written, or none.
+    pub record: Option<Record>,
+    /// How it stands.
+    pub standing: Standing,
+    /// The issuer that serves it.
+    pub issuer: String,
+    /// Names in `userGroups` that no UserGroup has.
+    pub missing_groups: Vec<String>,
+}
+
+/// The status to report. `old` gives what only status knows (uses, transition times).
+#[must_use]
+pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> ServiceAccountStatus {
+    let Applied { account, record, standing, issuer, missing_groups } = applied;
+    let current = record.as_ref().and_then(Record::current);
+    let internal = match &account.authentication {
+        Authentication::Internal(settings) => Some(settings),
+        Authentication::External { .. } => None,
+    };
+    let external_id = record.as_ref().and_then(|record| record.external_client_id.clone());
+    ServiceAccountStatus {
+        observed_generation: account.generation,
+        client_id: current.map(|version| version.client_id.clone()).or(external_id),
+        account_status: Some(if account.enabled { AccountStatus::Active } else { AccountStatus::Inactive }),
+        client_secret_status: Some(secret_status(account, current, now)),
+        client_secret_expiry_time: current.map(|version| version.not_after),
+        next_rotation_time: internal
+            .zip(current)
+            .and_then(|(settings, current)| schedule::rotation_time(account, settings, current)),
+        last_access_time: old.last_access_time,
+        created_by: Some(created_by(applied)),
+        created_time: Some(account.created),
+        issuer: Some(issuer.clone()),
+        binding: internal.filter(|_| current.is_some()).map(|settings| Binding { name: settings.secret_name.clone() }),
+        credentials: credentials(record.as_ref(), old, now),
+        handled: record.as_ref().map(handled),
+        notifications: old.notifications.clone(),
+        conditions: conditions(account, standing, current, missing_groups, &old.conditions, now),
+    }
+}
+
+fn created_by(applied: &Applied) -> String {
+    let recorded = applied.record.as_ref().and_then(|record| record.created_by.clone());
+    recorded.or_else(|| applied.account.created_by.clone()).unwrap_or_else(|| "unknown".into())
+}
+
+fn secret_status(account: &Account, current: Option<&Version>, now: Timestamp) -> ClientSecretStatus {
+    match (&account.authentication, current) {
+        (Authentication::External { .. }, _) => ClientSecretStatus::None,
+        (Authentication::Internal(_), Some(version)) if account.enabled && version.works_at(now) => {
+            ClientSecretStatus::Active
+        }
+        (Authentication::Internal(_), _) => ClientSecretStatus::Inactive,
+    }
+}
+
+/// Newest first; a previous version only while it works.
+fn credentials(record: Option<&Record>, old: &ServiceAccountStatus, now: Timestamp) -> Vec<Credential> {
+    let Some(record) = record else { return Vec::new() };
+    let previous = record.previous().filter(|version| version.works_at(now));
+    record.current().into_iter().chain(previous).map(|version| credential(version, old)).collect()
+}
+
+fn credential(version: &Version, old: &ServiceAccountStatus) -> Credential {
+    let used = old.credentials.iter().find(|known| known.version == version.version);
+    Credential {
+        version: version.version,
+        client_id: version.client_id.clone(),
+        state: if version.state == State::Previous { CredentialState::Previous } else { CredentialState::Current },
+        not_before: version.not_before,
+        not_after: version.not_after,
+        first_used_time: used.and_then(|known| known.first_used_time),
+        last_used_time: used.and_then(|known| known.last_used_time),
+        reason: version.reason,
+    }
+}
+
+fn handled(record: &Record) -> HandledTriggers {
+    let super::record::Handled { client_secret, client_id, regenerate_time, compromised_time } = record.handled.clone();
+    HandledTriggers { client_secret, client_id, regenerate_time, compromised_time }
+}
+
+fn conditions(
+    account: &Account,
+    standing: &Standing,
+    current: Option<&Version>,
+    missing_groups: &[String],
+    old: &[Condition],
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |type_: &str, status, reason: &str, message: String| {
+        let unchanged = old.iter().find(|before| before.type_ == type_ && before.status == status);
+        Condition {
+            type_: type_.into(),
+            status,
+            observed_generation: account.generation,
+            last_transition_time: unchanged.map_or(now, |before| before.last_transition_time),
+            reason: reason.into(),
+            message,
+        }
+    };
+    let (status, reason, message) = ready(account, standing, current);
+    let mut all = vec![condition("Ready", status, reason, message)];
+    if let Some(version) = current.filter(|version| !version.works_at(now)) {
+        let message = format!("the client secret expired at {}", version.not_after);
+        all.push(condition("Expired", ConditionStatus::True, "ClientSecretExpired", message));
+    }
+    if !missing_groups.is_empty() {
+        let message = format!("no UserGroup is named {}; the other groups apply", missing_groups.join(", "));
+        all.push(condition("GroupsMissing", ConditionStatus::True, "UserGroupNotFound", message));
+    }
+    all
+}
+
+fn ready(account: &Account, standing: &Standing, current: Option<&Version>) -> (ConditionStatus, &'static str, String) {
+    use ConditionStatus::{False, True};
+    match standing {
+        Standing::Ready => match &account.authentication {
+            Authentication::Internal(settings) => {
+                let message = match current {
+                    Some(_) => format!("the credential is in the Secret {}", settings.secret_name),
+                    None => "the credential is being made".into(),
+                };
+                (
+                    if current.is_some() { True } else { False },
+                    if current.is_some() { "Published" } else { "Publishing" },
+                    message,
+                )
+            }
+            Authentication::External { client_id } => {
+                (True, "Registered", format!("tokens of {client_id} are accepted"))
+            }
+        },
+        Standing::Disabled => (True, "Disabled", "the account is disabled: no tokens are issued".into()),
+        Standing::Expired => (
+            False,
+            "Expired",
+            "the client secret has expired and rotation is Manual: raise spec.regenerate.clientSecret".into(),
+        ),
+        Standing::Deleting => (False, "Deleting", "the account is being deleted".into()),
+        Standing::SecretConflict { owner } => (
+            False,
+            "SecretConflict",
+            format!(
+                "the Secret {} belongs to {owner}: delete it, or create the account with another clientSecret.secretName",
+                secret_name(account)
+            ),
+        ),
+        Standing::WaitingForGarbageCollection => (
+            False,
+            "WaitingForGarbageCollection",
+            format!("the Secret {} of an earlier account with this name is being deleted", secret_name(account)),
+        ),
+        Standing::ClientIdConflict { rival } => (
+            False,
+            "ClientIdConflict",
+            format!("the older account {rival} has this authentication.externalClientId: delete one of the two"),
+        ),
+    }
+}
+
+fn secret_name(account: &Account) -> &str {
+    match &account.authentication {
+        Authentication::Internal(settings) => &settings.secret_name,
+        Authentication::External { .. } => "",
+    }
+}
