@@ -6,3 +6,5 @@
 //! Layers, each importing only those to its right (held by the `layering` test):
 //! roles (`controller`, `gateway`, `demo`) → `index`, `server`, `telemetry`, `config`, `clock` →
 //! `domain` → `api`. `controlplane` provides a real Kubernetes for the demo and the tests.
+
+pub mod controlplane;
