@@ -10,6 +10,6 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod controlplane;
 pub mod crds;
-
 pub mod domain;

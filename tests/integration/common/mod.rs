@@ -1,0 +1,121 @@
+//! What the tests share: one control plane, namespaces of their own, and a way to wait.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Namespace;
+use keyrota::controlplane::{ControlPlane, Environment, Options};
+use kube::Api;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// The one control plane of this test binary, started by the first test that asks. Statics are never
+/// dropped: its watchdog stops it when the process ends.
+pub(crate) fn control_plane() -> &'static ControlPlane {
+    static CONTROL_PLANE: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    let started = CONTROL_PLANE.get_or_init(|| start_on_own_runtime(&Options::default()));
+    match started {
+        Ok(control_plane) => control_plane,
+        Err(error) => panic!("no test can run without a control plane: {error}"),
+    }
+}
+
+/// Every test has a runtime that ends with it, so what is shared is started on another one.
+fn start_on_own_runtime(options: &Options) -> Result<ControlPlane, String> {
+    std::thread::scope(|scope| {
+        let start = || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.map_err(|error| error.to_string())?;
+            let environment = Environment::from_process();
+            runtime
+                .block_on(ControlPlane::start(&environment, options))
+                .map_err(|error| error.to_string())
+        };
+        scope
+            .spawn(start)
+            .join()
+            .unwrap_or_else(|_| Err("starting it panicked".to_owned()))
+    })
+}
+
+/// A namespace that no other test uses; asked to go when the test ends, however it ends.
+pub(crate) struct TestNamespace {
+    pub(crate) name: String,
+    config: kube::Config,
+}
+
+/// Makes a namespace with a name of its own.
+pub(crate) async fn namespace(control_plane: &ControlPlane) -> TestNamespace {
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    let name = format!(
+        "test-{}-{}",
+        std::process::id(),
+        NUMBER.fetch_add(1, Ordering::Relaxed)
+    );
+    let namespaces: Api<Namespace> = Api::all(control_plane.client().unwrap());
+    let metadata = ObjectMeta {
+        name: Some(name.clone()),
+        ..ObjectMeta::default()
+    };
+    let namespace = Namespace {
+        metadata,
+        ..Namespace::default()
+    };
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .unwrap();
+    TestNamespace {
+        name,
+        config: control_plane.client_config(),
+    }
+}
+
+impl Drop for TestNamespace {
+    /// On a thread of its own: a test's runtime must not be blocked on from within itself.
+    fn drop(&mut self) {
+        let (name, config) = (self.name.clone(), self.config.clone());
+        let delete = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
+            runtime.block_on(async {
+                let namespaces: Api<Namespace> = Api::all(kube::Client::try_from(config).ok()?);
+                namespaces
+                    .delete(&name, &DeleteParams::default())
+                    .await
+                    .ok()
+            })
+        };
+        let _ = std::thread::spawn(delete).join();
+    }
+}
+
+/// Waits until `attempt` answers with a value, and gives it back; says what was waited for if not.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    deadline: Duration,
+    mut attempt: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let started = Instant::now();
+    let mut attempts = 0_u32;
+    loop {
+        if let Some(value) = attempt().await {
+            return value;
+        }
+        attempts += 1;
+        if started.elapsed() >= deadline {
+            panic!(
+                "{what}: not so after {:.1} s and {attempts} looks",
+                started.elapsed().as_secs_f64()
+            );
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
