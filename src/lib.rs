@@ -10,6 +10,9 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod controller;
 pub mod controlplane;
 pub mod crds;
 pub mod domain;
+pub mod entropy;
+pub mod watch;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::account::{SecretSettings, published_names};
 use super::credential::Version;
@@ -15,6 +15,12 @@ use crate::api;
 pub const FINGERPRINT: &str = "keyrota.dev/fingerprint";
 /// Annotation of the published Secret: the number of the credential version in it.
 pub const VERSION: &str = "keyrota.dev/credential-version";
+
+/// Annotation of the published Secret: the key that the client secret stands under, so that it is found again after the
+/// template gave it another name.
+pub const SECRET_KEY: &str = "keyrota.dev/client-secret-key";
+/// Annotation of the published Secret: [`Owned`] as JSON, what of it we set and may therefore take away again.
+pub const OWNED: &str = "keyrota.dev/owned";
 
 /// Where the gateway is, as clients see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,6 +72,7 @@ impl Publication {
         labels.insert(api::MANAGED_BY.into(), api::MANAGER.into());
         let mut annotations = settings.template.annotations.clone();
         annotations.insert(VERSION.into(), version.version.to_string());
+        annotations.insert(SECRET_KEY.into(), name("client-secret"));
         annotations.insert("keyrota.dev/account".into(), owner.name.clone());
         Self { labels, annotations, data, secret_key: name("client-secret"), client_id_key: name("client-id") }
     }
@@ -75,5 +82,161 @@ impl Publication {
     pub fn fingerprint(&self) -> String {
         let text = serde_json::to_vec(self).unwrap_or_default();
         digest::digest(&digest::SHA256, &text).as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The names of everything that we set in a published Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Owned {
+    labels: Vec<String>,
+    annotations: Vec<String>,
+    data: Vec<String>,
+}
+
+/// The parts of a published Secret that more than one party may write.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `data`; secret.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+impl Publication {
+    /// Writes this over what is there: our items are set, items that were ours and are no more are taken away, and
+    /// everybody else's stay.
+    #[must_use]
+    pub fn over(&self, mut content: Content, client_secret: &[u8]) -> Content {
+        let before = owned(&content);
+        content.labels.retain(|key, _| !before.labels.contains(key));
+        content.annotations.retain(|key, _| !before.annotations.contains(key));
+        content.data.retain(|key, _| !before.data.contains(key));
+        content.labels.extend(self.labels.clone());
+        content.annotations.extend(self.annotations.clone());
+        content.annotations.insert(FINGERPRINT.into(), self.fingerprint());
+        content.annotations.insert(OWNED.into(), serde_json::to_string(&self.owned()).unwrap_or_default());
+        content.data.extend(self.data.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes())));
+        content.data.insert(self.secret_key.clone(), client_secret.to_vec());
+        content
+    }
+
+    /// What in `content` is not as it should be, by name and without values. The secret itself is not looked at.
+    #[must_use]
+    pub fn differences(&self, content: &Content) -> Vec<String> {
+        let labels = self.labels.iter().filter(|(key, value)| content.labels.get(*key) != Some(*value));
+        let annotations = self.annotations.iter().filter(|(key, value)| content.annotations.get(*key) != Some(*value));
+        let data =
+            self.data.iter().filter(|(key, value)| content.data.get(*key).map(Vec::as_slice) != Some(value.as_bytes()));
+        let mut differences: Vec<String> = labels
+            .map(|(key, _)| format!("label {key}"))
+            .chain(annotations.map(|(key, _)| format!("annotation {key}")))
+            .chain(data.map(|(key, _)| format!("key {key}")))
+            .collect();
+        if differences.is_empty() && owned(content) != self.owned() {
+            differences.push("the names of keys, labels or annotations".into());
+        }
+        if differences.is_empty() && content.annotations.get(FINGERPRINT) != Some(&self.fingerprint()) {
+            differences.push(format!("annotation {FINGERPRINT}"));
+        }
+        differences
+    }
+
+    fn owned(&self) -> Owned {
+        Owned {
+            labels: self.labels.keys().cloned().collect(),
+            annotations: self.annotations.keys().cloned().collect(),
+            data: self.data.keys().cloned().chain([self.secret_key.clone()]).collect(),
+        }
+    }
+}
+
+fn owned(content: &Content) -> Owned {
+    content.annotations.get(OWNED).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::service_account::KeyNames;
+    use crate::api::{ServiceAccount, ServiceAccountSpec, Timestamp};
+    use crate::domain::account::{Account, Authentication};
+    use crate::domain::credential::{Reason, SecretHash, State};
+
+    fn settings(renamed: Option<KeyNames>) -> SecretSettings {
+        let mut spec = ServiceAccountSpec::default();
+        let mut secret = crate::api::service_account::ClientSecret::default();
+        secret.template = Some(crate::api::service_account::Template {
+            labels: [("team".to_owned(), "payments".to_owned())].into(),
+            extra_data: [("tenant".to_owned(), "acme".to_owned())].into(),
+            keys: renamed,
+            ..Default::default()
+        });
+        spec.client_secret = Some(secret);
+        match Account::parse(&ServiceAccount::new("exporter", spec)).unwrap().authentication {
+            Authentication::Internal(settings) => settings,
+            Authentication::External { .. } => unreachable!("the spec is Internal"),
+        }
+    }
+
+    fn publication(renamed: Option<KeyNames>) -> Publication {
+        let time = Timestamp::parse("2026-11-21T12:00:00Z").unwrap();
+        let version = Version {
+            version: 3,
+            client_id: "97074e41-8af9-456d-9a64-f0c4bb908048".into(),
+            secret_hash: SecretHash::from_phc(String::new()),
+            state: State::Current,
+            not_before: time,
+            not_after: time,
+            validity_days: 180,
+            reason: Reason::Created,
+            answers: None,
+            retired_time: None,
+            unknown: serde_json::Map::new(),
+        };
+        let owner = Owner { uid: "u".into(), namespace: "shop".into(), name: "exporter".into() };
+        Publication::of(&owner, &settings(renamed), &version, &Endpoints::default())
+    }
+
+    #[test]
+    fn all_keys_of_the_spec_are_published() {
+        let content = publication(None).over(Content::default(), b"s");
+        let keys: Vec<_> = content.data.keys().map(String::as_str).collect();
+        let expected = [
+            "client-id",
+            "client-secret",
+            "expires-at",
+            "issuer",
+            "jwks-uri",
+            "provider",
+            "tenant",
+            "token-url",
+            "type",
+        ];
+        assert_eq!(keys, expected);
+        assert!(publication(None).differences(&content).is_empty());
+    }
+
+    #[test]
+    fn a_renamed_key_takes_its_old_name_away_and_leaves_what_others_added() {
+        let mut content = publication(None).over(Content::default(), b"s");
+        content.data.insert("theirs".into(), b"x".to_vec());
+        content.labels.insert("argocd.argoproj.io/instance".into(), "app".into());
+        let renamed = publication(Some(KeyNames { client_id: Some("CLIENT_ID".into()), ..KeyNames::default() }));
+        assert!(!renamed.differences(&content).is_empty());
+        let after = renamed.over(content, b"s");
+        assert!(after.data.contains_key("CLIENT_ID") && !after.data.contains_key("client-id"));
+        assert!(after.data.contains_key("theirs") && after.labels.contains_key("argocd.argoproj.io/instance"));
+        assert!(renamed.differences(&after).is_empty());
+    }
+
+    #[test]
+    fn every_item_that_somebody_altered_is_named_without_its_value() {
+        let mut content = publication(None).over(Content::default(), b"s");
+        content.data.insert("client-id".into(), b"forged".to_vec());
+        content.labels.remove("team");
+        assert_eq!(publication(None).differences(&content), ["label team", "key client-id"]);
     }
 }

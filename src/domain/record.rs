@@ -28,6 +28,9 @@ pub struct Record {
     /// The user who created the account; unknown when no policy stamped it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+    /// `metadata.creationTimestamp` of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_time: Option<Timestamp>,
     /// The client ID at the trusted issuer, of an External account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_client_id: Option<String>,
@@ -127,6 +130,7 @@ impl Record {
             schema_version: SCHEMA_VERSION,
             account,
             created_by: None,
+            created_time: None,
             external_client_id: None,
             last_version: 0,
             versions: Vec::new(),

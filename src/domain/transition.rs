@@ -96,5 +96,6 @@ pub fn shorten_grace(mut record: Record, not_after: Timestamp) -> Record {
 pub fn fresh_record(account: &Account) -> Record {
     let mut record = Record::new(account.owner.clone());
     record.created_by.clone_from(&account.created_by);
+    record.created_time = Some(account.created);
     record
 }

@@ -1,0 +1,149 @@
+//! The gateway's own CA and certificate, made when nobody gives one. Only the controller writes Secrets; the gateway
+//! reads the certificate, and never the CA's key.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::PostParams;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+
+use super::calls::{call, find};
+use super::error::Error;
+use crate::api::{MANAGED_BY, MANAGER};
+
+/// The Secret with the CA, its key included.
+const CA_SECRET: &str = "keyrota-gateway-ca";
+/// The Secret that the gateway serves from.
+pub const TLS_SECRET: &str = "keyrota-gateway-tls";
+
+const CA_LIFE: TimeDelta = TimeDelta::days(3650);
+const LEAF_LIFE: TimeDelta = TimeDelta::days(90);
+/// A certificate is renewed when a third of its life is left, as cert-manager does.
+const RENEW_BEFORE: TimeDelta = TimeDelta::days(30);
+
+/// Annotation: when the certificate in the Secret ends.
+const NOT_AFTER: &str = "keyrota.dev/certificate-not-after";
+/// Annotation: the names it is for.
+const NAMES: &str = "keyrota.dev/certificate-names";
+
+/// Makes sure that a valid CA and a certificate for `names` exist, and returns the CA in PEM.
+///
+/// # Errors
+/// When the API server cannot be asked, or a certificate not be made.
+pub async fn ensure(secrets: &Api<Secret>, names: &[String], now: DateTime<Utc>) -> Result<String, Error> {
+    let (ca_pem, ca_key) = ensure_ca(secrets, now).await?;
+    let existing = find(|| format!("read the Secret {TLS_SECRET}"), secrets.get(TLS_SECRET)).await?;
+    let serves = |secret: &Secret| {
+        data(secret, "ca.crt").as_deref() == Some(&ca_pem)
+            && annotation(secret, NAMES) == Some(&names.join(","))
+            && ends(secret).is_some_and(|end| now + RENEW_BEFORE < end)
+    };
+    if existing.as_ref().is_some_and(serves) {
+        return Ok(ca_pem);
+    }
+    let end = now + LEAF_LIFE;
+    let key = KeyPair::generate()?;
+    let issuer = Issuer::from_ca_cert_pem(&ca_pem, KeyPair::from_pem(&ca_key)?)?;
+    let leaf = leaf_parameters(names, now, end)?.signed_by(&key, &issuer)?;
+    let content = [("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem()), ("ca.crt", ca_pem.clone())];
+    write(secrets, existing, TLS_SECRET, content.into(), end, &names.join(",")).await?;
+    tracing::info!(secret = TLS_SECRET, names = names.join(","), not_after = %end, "made a certificate for the gateway");
+    Ok(ca_pem)
+}
+
+async fn ensure_ca(secrets: &Api<Secret>, now: DateTime<Utc>) -> Result<(String, String), Error> {
+    let existing = find(|| format!("read the Secret {CA_SECRET}"), secrets.get(CA_SECRET)).await?;
+    let usable = existing.as_ref().filter(|secret| ends(secret).is_some_and(|end| now + LEAF_LIFE < end));
+    if let Some((certificate, key)) = usable.and_then(|secret| data(secret, "tls.crt").zip(data(secret, "tls.key"))) {
+        return Ok((certificate, key));
+    }
+    let end = now + CA_LIFE;
+    let key = KeyPair::generate()?;
+    let certificate = ca_parameters(now, end).self_signed(&key)?;
+    let content = [("tls.crt", certificate.pem()), ("tls.key", key.serialize_pem())];
+    write(secrets, existing, CA_SECRET, content.into(), end, "").await?;
+    tracing::info!(secret = CA_SECRET, not_after = %end, "made a certificate authority for the gateway");
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+fn ca_parameters(now: DateTime<Utc>, end: DateTime<Utc>) -> CertificateParams {
+    let mut parameters = CertificateParams::default();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    parameters.distinguished_name.push(DnType::CommonName, "Keyrota gateway CA");
+    set_life(&mut parameters, now, end);
+    parameters
+}
+
+fn leaf_parameters(
+    names: &[String],
+    now: DateTime<Utc>,
+    end: DateTime<Utc>,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut parameters = CertificateParams::new(names)?;
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.distinguished_name.push(DnType::CommonName, "keyrota-gateway");
+    parameters.use_authority_key_identifier_extension = true;
+    set_life(&mut parameters, now, end);
+    Ok(parameters)
+}
+
+/// From the day before (clocks differ) to the end, in whole days as rcgen takes them.
+fn set_life(parameters: &mut CertificateParams, now: DateTime<Utc>, end: DateTime<Utc>) {
+    let day = |time: DateTime<Utc>| {
+        let byte = |number: u32| u8::try_from(number).unwrap_or(1);
+        date_time_ymd(time.year(), byte(time.month()), byte(time.day()))
+    };
+    parameters.not_before = day(now - TimeDelta::days(1));
+    parameters.not_after = day(end + TimeDelta::days(1));
+}
+
+async fn write(
+    secrets: &Api<Secret>,
+    existing: Option<Secret>,
+    name: &str,
+    content: BTreeMap<&str, String>,
+    end: DateTime<Utc>,
+    names: &str,
+) -> Result<(), Error> {
+    let object = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            labels: Some([(MANAGED_BY.to_owned(), MANAGER.to_owned())].into()),
+            annotations: Some([(NOT_AFTER.to_owned(), end.to_rfc3339()), (NAMES.to_owned(), names.to_owned())].into()),
+            resource_version: existing.as_ref().and_then(|secret| secret.metadata.resource_version.clone()),
+            ..ObjectMeta::default()
+        },
+        type_: Some("kubernetes.io/tls".into()),
+        data: Some(content.into_iter().map(|(key, pem)| (key.to_owned(), ByteString(pem.into_bytes()))).collect()),
+        ..Secret::default()
+    };
+    let what = || format!("write the Secret {name}");
+    let parameters = PostParams::default();
+    if existing.is_some() {
+        call(what, secrets.replace(name, &parameters, &object)).await.map(|_| ())
+    } else {
+        call(what, secrets.create(&parameters, &object)).await.map(|_| ())
+    }
+}
+
+fn data(secret: &Secret, key: &str) -> Option<String> {
+    String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok()
+}
+
+fn annotation<'a>(secret: &'a Secret, key: &str) -> Option<&'a String> {
+    secret.metadata.annotations.as_ref()?.get(key)
+}
+
+fn ends(secret: &Secret) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(annotation(secret, NOT_AFTER)?).ok().map(|time| time.with_timezone(&Utc))
+}

@@ -1,0 +1,16 @@
+//! The controller: from the cluster to the rules and back to the cluster.
+
+mod apply;
+mod calls;
+mod certificates;
+mod context;
+mod deadlines;
+mod error;
+mod issuers;
+mod observe;
+mod reconcile;
+mod report;
+mod run;
+mod sweep;
+
+pub use run::{ControllerArgs, run};

@@ -1,0 +1,147 @@
+//! The driver: observe → parse → decide → apply → settle, as one sentence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::controller::Action as Requeue;
+
+use super::apply::apply;
+use super::context::Context;
+use super::error::{CallError, Error};
+use super::observe::{self, Sight};
+use super::report;
+use crate::api::{Condition, ConditionStatus, ServiceAccount, ServiceAccountStatus};
+use crate::domain::account::{Account, AccountError, created};
+use crate::domain::decide::decide;
+use crate::domain::plan::{Action, Plan};
+use crate::domain::settle::{Applied, settle};
+
+/// A pass may take this long before it is given up and begun anew.
+const PASS_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest chain there is: repair, move the expiry, shorten the grace, republish; and as much again.
+const MOST_STEPS: usize = 8;
+
+/// One pass over one account.
+pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Result<Requeue, Error> {
+    let outcome = tokio::time::timeout(PASS_TIMEOUT, pass(&context, &object)).await;
+    if let Err(error) = outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs()))) {
+        report_refused(&context, &object, &error).await;
+        return Err(error);
+    }
+    context.failures.lock().remove(object.metadata.uid.as_deref().unwrap_or_default());
+    Ok(Requeue::await_change())
+}
+
+async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<(), Error> {
+    let account = match Account::parse(object) {
+        Ok(account) => account,
+        Err(problem) => return report_unusable(context, object, &problem).await,
+    };
+    let Some((sight, plan)) = converge(context, object, &account).await? else { return Ok(()) };
+    let applied = Applied {
+        account: sight.observed.account,
+        record: sight.observed.record,
+        standing: plan.standing,
+        issuer: sight.observed.issuer,
+        missing_groups: sight.observed.missing_groups,
+    };
+    let old = sight.object.status.clone().unwrap_or_default();
+    let status = settle(&applied, &old, context.clock.timestamp());
+    report::status(context, &sight.object, status).await?;
+    context.deadlines.set(&account.owner.namespace, &account.owner.name, plan.wake);
+    Ok(())
+}
+
+/// Step by step until there is nothing to do. The first look costs no call; nothing is written before a live one.
+async fn converge(
+    context: &Context,
+    object: &Arc<ServiceAccount>,
+    account: &Account,
+) -> Result<Option<(Sight, Plan)>, Error> {
+    if let Some(sight) = observe::cached(context, object, account)? {
+        let plan = decide(&sight.observed, context.clock.timestamp());
+        if plan.action == Action::Nothing {
+            return Ok(Some((sight, plan)));
+        }
+    }
+    let Some(mut sight) = observe::live(context, account).await? else { return Ok(None) };
+    for _ in 0..MOST_STEPS {
+        let now = context.clock.timestamp();
+        let plan = decide(&sight.observed, now);
+        if plan.action == Action::Nothing {
+            return Ok(Some((sight, plan)));
+        }
+        sight = apply(context, sight, &plan.action, now).await?;
+    }
+    Err(Error::Unsettled(MOST_STEPS))
+}
+
+/// An object that predates a rule: said, and left as it is.
+async fn report_unusable(context: &Context, object: &ServiceAccount, problem: &AccountError) -> Result<(), Error> {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let old = object.status.clone().unwrap_or_default();
+    let now = context.clock.timestamp();
+    let condition = |type_: &str, status| Condition {
+        type_: type_.into(),
+        status,
+        observed_generation: generation,
+        last_transition_time: old
+            .conditions
+            .iter()
+            .find(|before| before.type_ == type_ && before.status == status)
+            .map_or(now, |before| before.last_transition_time),
+        reason: "InvalidSpec".into(),
+        message: problem.to_string(),
+    };
+    let status = ServiceAccountStatus {
+        observed_generation: generation,
+        created_time: Some(created(&object.metadata)),
+        conditions: vec![condition("Ready", ConditionStatus::False), condition("Stalled", ConditionStatus::True)],
+        ..old.clone()
+    };
+    report::status(context, object, status).await
+}
+
+/// What the API server will not let us do (a quota, a policy, an immutable Secret) is the user's to mend: said once.
+async fn report_refused(context: &Context, object: &ServiceAccount, error: &Error) {
+    if !matches!(error.call(), Some(CallError::Forbidden(_) | CallError::Invalid)) {
+        return;
+    }
+    let old = object.status.clone().unwrap_or_default();
+    let (type_, message) = ("Ready".to_owned(), error.to_string());
+    if old.conditions.iter().any(|before| before.type_ == type_ && before.message == message) {
+        return;
+    }
+    let refused = Condition {
+        type_,
+        status: ConditionStatus::False,
+        observed_generation: object.metadata.generation.unwrap_or_default(),
+        last_transition_time: context.clock.timestamp(),
+        reason: "ReconcileFailed".into(),
+        message: message.clone(),
+    };
+    let others = old.conditions.iter().filter(|before| before.type_ != refused.type_).cloned();
+    let conditions = std::iter::once(refused.clone()).chain(others).collect();
+    // A status that cannot be written either is no news: the pass is tried again.
+    let _ = report::status(context, object, ServiceAccountStatus { conditions, ..old.clone() }).await;
+    report::warning(context, object, &refused.reason, message).await;
+}
+
+/// What to do after a failed pass: at once after a lost race, else with a growing pause.
+pub fn after_error(object: Arc<ServiceAccount>, error: &Error, context: Arc<Context>) -> Requeue {
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    let (namespace, name) = (object.metadata.namespace.as_deref(), object.metadata.name.as_deref());
+    if error.is_race() {
+        tracing::debug!(namespace, account = name, %error, "a pass lost a race and is tried again");
+        return Requeue::requeue(Duration::from_millis(100));
+    }
+    let failures = {
+        let mut failures = context.failures.lock();
+        let count = failures.entry(uid).or_default();
+        *count = count.saturating_add(1);
+        *count
+    };
+    let pause = Duration::from_millis(250 << failures.min(8));
+    tracing::warn!(namespace, account = name, %error, failures, retry_seconds = pause.as_secs_f64(), "a pass failed and is tried again");
+    Requeue::requeue(pause)
+}
