@@ -129,7 +129,9 @@ async fn build_missing(
         .copied()
         .filter(|binary| in_cache(*binary, cache).is_none())
         .collect();
-    build::build(&missing, &go, cache, &lock).await
+    let built = build::build(&missing, &go, cache, environment).await;
+    drop(lock);
+    built
 }
 
 /// One build at a time: two would take twice as long, and one of them for nothing.
@@ -143,17 +145,14 @@ async fn lock(cache: &Path) -> Result<File, Error> {
         .open(&path)
         .while_doing("opening the lock", &path)?;
     if !try_lock(&file, &path)? {
-        let what = format!(
-            "waiting for another process that builds the control plane (it holds {})",
-            path.display()
-        );
-        progress::during(&what, async {
+        progress::note(&format!("another process holds {}", path.display()));
+        let wait = async {
             while !try_lock(&file, &path)? {
                 tokio::time::sleep(LOCK_POLL).await;
             }
             Ok::<(), Error>(())
-        })
-        .await?;
+        };
+        progress::during("waiting for its build of the control plane", wait).await?;
     }
     Ok(file)
 }
@@ -168,23 +167,12 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A directory with a program in it that says it is kubectl of that version.
     fn kubectl_saying(version: &str) -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        // Written by another process: a file that this one has open for writing while another test
-        // forks cannot be run for a moment ("text file busy").
-        let script = format!("#!/bin/sh\necho 'Client Version: {version}'\n");
-        let write = r#"printf %s "$1" > kubectl && chmod 755 kubectl"#;
-        let mut shell = std::process::Command::new("/bin/sh");
-        let status = shell
-            .args(["-c", write, "sh", &script])
-            .current_dir(directory.path())
-            .status();
-        assert!(status.unwrap().success());
-        directory
+        fake::program("kubectl", &format!("echo 'Client Version: {version}'"))
     }
 
     async fn located(assets: &str, path: &str) -> &'static str {
