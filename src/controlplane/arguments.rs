@@ -52,6 +52,8 @@ pub(super) fn api_server_arguments(files: &Files, port: u16, options: &Options) 
     let mut arguments = vec![
         etcd,
         "--bind-address=127.0.0.1".into(),
+        // Otherwise it looks for a default route and refuses to start on a machine without network.
+        "--advertise-address=127.0.0.1".into(),
         format!("--secure-port={port}").into(),
         files.flag("tls-cert-file", "server.crt"),
         files.flag("tls-private-key-file", "server.key"),

@@ -82,8 +82,12 @@ impl Watchdog {
             .spawn()
             .while_doing("starting the sweeper of", at)?;
         let directory = directory.keep();
+        // What a killed program leaves in its temporary directory goes with the rest. Not the
+        // directory itself: Go takes no module from there.
+        let temporary = directory.join("tmp");
+        std::fs::create_dir(&temporary).while_doing("creating the directory", &temporary)?;
         let mut launcher = shell(LAUNCHER, path, variables)
-            .env("TMPDIR", &directory)
+            .env("TMPDIR", &temporary)
             .current_dir(&directory)
             .stdin(Stdio::piped())
             .stdout(alive_writer)
