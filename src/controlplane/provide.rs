@@ -121,6 +121,7 @@ async fn build_missing(
 ) -> Result<(), Error> {
     // Said before anything is waited for or written: without Go there is nothing to wait for.
     let go = build::find_go(missing, environment)?;
+    tell_unfit(missing, environment);
     std::fs::create_dir_all(cache).while_doing("creating the directory", cache)?;
     let lock = lock(cache).await?;
     // Another process may have built some of them while this one waited.
@@ -132,6 +133,18 @@ async fn build_missing(
     let built = build::build(&missing, &go, cache, environment).await;
     drop(lock);
     built
+}
+
+/// Whoever set `KUBEBUILDER_ASSETS` would otherwise wonder why there is a build.
+fn tell_unfit(missing: &[Binary], environment: &Environment) {
+    for binary in missing {
+        let assets = environment.kubebuilder_assets.as_ref();
+        let unfit = assets.map(|assets| assets.join(binary.name()));
+        if let Some(unfit) = unfit.filter(|file| is_executable(file)) {
+            let (unfit, wanted) = (unfit.display(), binary.wanted());
+            progress::note(&format!("{unfit} cannot stand in for {wanted} and is not used"));
+        }
+    }
 }
 
 /// One build at a time: two would take twice as long, and one of them for nothing.
