@@ -142,7 +142,9 @@ fn tell_unfit(missing: &[Binary], environment: &Environment) {
         let unfit = assets.map(|assets| assets.join(binary.name()));
         if let Some(unfit) = unfit.filter(|file| is_executable(file)) {
             let (unfit, wanted) = (unfit.display(), binary.wanted());
-            progress::note(&format!("{unfit} cannot stand in for {wanted} and is not used"));
+            progress::note(&format!(
+                "{unfit} cannot stand in for {wanted} and is not used"
+            ));
         }
     }
 }
