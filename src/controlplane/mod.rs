@@ -7,9 +7,12 @@
 //! stop      the watchdog, whichever way this process ends
 //! ```
 
+mod arguments;
 mod build;
 mod environment;
 mod error;
+#[cfg(test)]
+mod fake;
 mod kubeconfig;
 mod pki;
 mod progress;
@@ -66,7 +69,7 @@ impl ControlPlane {
     /// Provides the binaries, starts the servers and waits until the API server is ready.
     pub async fn start(environment: &Environment, options: &Options) -> Result<Self, Error> {
         let binaries = Binaries::provide(environment).await?;
-        let starting = start::start(&binaries, environment, options);
+        let starting = start::start(&binaries, environment, options, start::free_port);
         let running = progress::during("starting a Kubernetes control plane", starting).await?;
         Ok(Self { running, kubectl: binaries.kubectl, audit: options.audit, kubeconfigs: AtomicUsize::new(1) })
     }

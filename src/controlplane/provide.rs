@@ -93,11 +93,26 @@ async fn fits(binary: Binary, candidate: &Path) -> bool {
 async fn build_missing(missing: &[Binary], environment: &Environment, cache: &Path) -> Result<(), Error> {
     // Said before anything is waited for or written: without Go there is nothing to wait for.
     let go = build::find_go(missing, environment)?;
+    tell_unfit(missing, environment);
     std::fs::create_dir_all(cache).while_doing("creating the directory", cache)?;
     let lock = lock(cache).await?;
     // Another process may have built some of them while this one waited.
     let missing: Vec<Binary> = missing.iter().copied().filter(|binary| in_cache(*binary, cache).is_none()).collect();
-    build::build(&missing, &go, cache, &lock).await
+    let built = build::build(&missing, &go, cache, environment).await;
+    drop(lock);
+    built
+}
+
+/// Whoever set `KUBEBUILDER_ASSETS` would otherwise wonder why there is a build.
+fn tell_unfit(missing: &[Binary], environment: &Environment) {
+    for binary in missing {
+        let assets = environment.kubebuilder_assets.as_ref();
+        let unfit = assets.map(|assets| assets.join(binary.name()));
+        if let Some(unfit) = unfit.filter(|file| is_executable(file)) {
+            let (unfit, wanted) = (unfit.display(), binary.wanted());
+            progress::note(&format!("{unfit} cannot stand in for {wanted} and is not used"));
+        }
+    }
 }
 
 /// One build at a time: two would take twice as long, and one of them for nothing.
@@ -111,14 +126,14 @@ async fn lock(cache: &Path) -> Result<File, Error> {
         .open(&path)
         .while_doing("opening the lock", &path)?;
     if !try_lock(&file, &path)? {
-        let what = format!("waiting for another process that builds the control plane (it holds {})", path.display());
-        progress::during(&what, async {
+        progress::note(&format!("another process holds {}", path.display()));
+        let wait = async {
             while !try_lock(&file, &path)? {
                 tokio::time::sleep(LOCK_POLL).await;
             }
             Ok::<(), Error>(())
-        })
-        .await?;
+        };
+        progress::during("waiting for its build of the control plane", wait).await?;
     }
     Ok(file)
 }
@@ -133,20 +148,12 @@ fn try_lock(file: &File, path: &Path) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake;
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A directory with a program in it that says it is kubectl of that version.
     fn kubectl_saying(version: &str) -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        // Written by another process: a file that this one has open for writing while another test
-        // forks cannot be run for a moment ("text file busy").
-        let script = format!("#!/bin/sh\necho 'Client Version: {version}'\n");
-        let write = r#"printf %s "$1" > kubectl && chmod 755 kubectl"#;
-        let mut shell = std::process::Command::new("/bin/sh");
-        let status = shell.args(["-c", write, "sh", &script]).current_dir(directory.path()).status();
-        assert!(status.unwrap().success());
-        directory
+        fake::program("kubectl", &format!("echo 'Client Version: {version}'"))
     }
 
     async fn located(assets: &str, path: &str) -> &'static str {

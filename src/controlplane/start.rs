@@ -1,18 +1,18 @@
 //! Starts the servers in the order in which they need each other.
 
-use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kube::config::Kubeconfig;
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
+use super::arguments::{Files, api_server_arguments, controller_manager_arguments, etcd_arguments};
 use super::error::{Error, IoContext};
 use super::kubeconfig::{self, Endpoint, certificate_user, write_secret};
 use super::pki::{Authority, Identity, token_signing_key};
-use super::watchdog::Watchdog;
+use super::watchdog::{Variables, Watchdog};
 use super::{Binaries, Environment, Options, build};
 
 pub(super) const ETCD: &str = "etcd";
@@ -45,57 +45,47 @@ pub(super) struct Running {
     pub(super) admin: kube::Config,
 }
 
-/// The files the servers are started with.
-struct Files {
-    directory: PathBuf,
-}
-
-impl Files {
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
-    }
-
-    /// `--flag=/directory/name`
-    fn flag(&self, flag: &str, name: &str) -> OsString {
-        let mut argument = OsString::from(format!("--{flag}="));
-        argument.push(self.path(name));
-        argument
-    }
-
-    fn identity(&self, name: &str, identity: &Identity) -> Result<(), Error> {
-        write_secret(&self.path(&format!("{name}.crt")), &identity.certificate)?;
-        write_secret(&self.path(&format!("{name}.key")), &identity.key)
-    }
-}
-
 /// Starts everything, on another port whenever the picked one was taken in between.
-pub(super) async fn start(binaries: &Binaries, environment: &Environment, options: &Options) -> Result<Running, Error> {
+pub(super) async fn start(
+    binaries: &Binaries,
+    environment: &Environment,
+    options: &Options,
+    mut pick_port: impl FnMut() -> Result<u16, Error>,
+) -> Result<Running, Error> {
     for _ in 0..PORT_ATTEMPTS {
-        let (mut watchdog, port) = (guarded_directory(environment)?, free_port()?);
-        match start_in(&mut watchdog, port, binaries, options).await {
-            Ok((authority, endpoint, admin)) => {
-                return Ok(Running { watchdog, authority, endpoint, admin });
-            }
-            Err(error) => {
-                watchdog.stop().await?;
-                match error {
-                    Error::Exited { server: API_SERVER, log, .. } if log.contains("address already in use") => {}
-                    error => return Err(error),
-                }
-            }
+        let (watchdog, port) = (guarded_directory(environment)?, pick_port()?);
+        match start_on(port, watchdog, binaries, options).await {
+            Err(error) if port_was_taken(&error) => {}
+            outcome => return outcome,
         }
     }
     Err(Error::PortTaken { attempts: PORT_ATTEMPTS })
+}
+
+/// kube-apiserver ends with these words; it does so before it writes anything.
+fn port_was_taken(error: &Error) -> bool {
+    matches!(error, Error::Exited { server: API_SERVER, log, .. } if log.contains("address already in use"))
+}
+
+async fn start_on(port: u16, mut watchdog: Watchdog, binaries: &Binaries, options: &Options) -> Result<Running, Error> {
+    match start_in(&mut watchdog, port, binaries, options).await {
+        Ok((authority, endpoint, admin)) => Ok(Running { watchdog, authority, endpoint, admin }),
+        Err(error) => {
+            watchdog.stop().await?;
+            Err(error)
+        }
+    }
 }
 
 fn guarded_directory(environment: &Environment) -> Result<Watchdog, Error> {
     let parent = std::env::temp_dir();
     let directory =
         tempfile::Builder::new().prefix("keyrota-").tempdir().while_doing("creating a directory in", &parent)?;
-    Watchdog::guard(directory, &environment.path)
+    Watchdog::guard(directory, &environment.path, Variables::Cleared)
 }
 
-fn free_port() -> Result<u16, Error> {
+/// A port that was free a moment ago.
+pub(super) fn free_port() -> Result<u16, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     listener
         .and_then(|listener| listener.local_addr())
@@ -130,9 +120,14 @@ async fn start_in(
     Ok((authority, endpoint, admin))
 }
 
+fn write_identity(files: &Files, name: &str, identity: &Identity) -> Result<(), Error> {
+    write_secret(&files.path(&format!("{name}.crt")), &identity.certificate)?;
+    write_secret(&files.path(&format!("{name}.key")), &identity.key)
+}
+
 fn write_files(files: &Files, authority: &Authority, options: &Options) -> Result<(), Error> {
     write_secret(&files.path("ca.crt"), &authority.certificate())?;
-    files.identity("server", &authority.server()?)?;
+    write_identity(files, "server", &authority.server()?)?;
     write_secret(&files.path("service-accounts.key"), &token_signing_key()?)?;
     if options.audit {
         write_secret(&files.path("audit-policy.yaml"), AUDIT_POLICY)?;
@@ -150,71 +145,6 @@ pub(super) fn certificate_kubeconfig(
     Ok(endpoint.kubeconfig(certificate_user(&authority.client(user, group)?), None))
 }
 
-/// etcd listens on sockets in the data directory: no port that could be taken, and nobody else on
-/// this machine can read the Secrets past the API server.
-fn etcd_arguments(files: &Files) -> Vec<OsString> {
-    let listen = |flag: &str, socket: &str| {
-        let mut argument = OsString::from(format!("--{flag}=unix://"));
-        argument.push(files.path(socket));
-        argument
-    };
-    vec![
-        listen("listen-client-urls", "etcd.sock"),
-        listen("listen-peer-urls", "peer.sock"),
-        files.flag("data-dir", "etcd"),
-        // Advertised only: a cluster of one dials nobody.
-        "--advertise-client-urls=http://127.0.0.1:2379".into(),
-        "--initial-advertise-peer-urls=http://127.0.0.1:2380".into(),
-        "--name=keyrota".into(),
-        "--initial-cluster=keyrota=http://127.0.0.1:2380".into(),
-        // The data never outlives the process, so nothing is gained by waiting for the disk.
-        "--unsafe-no-fsync".into(),
-        "--log-level=warn".into(),
-    ]
-}
-
-fn api_server_arguments(files: &Files, port: u16, options: &Options) -> Vec<OsString> {
-    let mut etcd = OsString::from("--etcd-servers=unix://");
-    etcd.push(files.path("etcd.sock"));
-    let mut arguments = vec![
-        etcd,
-        "--bind-address=127.0.0.1".into(),
-        format!("--secure-port={port}").into(),
-        files.flag("tls-cert-file", "server.crt"),
-        files.flag("tls-private-key-file", "server.key"),
-        files.flag("client-ca-file", "ca.crt"),
-        "--service-account-issuer=https://kubernetes.default.svc".into(),
-        files.flag("service-account-key-file", "service-accounts.key"),
-        files.flag("service-account-signing-key-file", "service-accounts.key"),
-        "--authorization-mode=Node,RBAC".into(),
-        "--service-cluster-ip-range=10.96.0.0/16".into(),
-        // A loopback address is refused as an endpoint of the kubernetes Service, again and again.
-        "--endpoint-reconciler-type=none".into(),
-    ];
-    if options.audit {
-        arguments.push(files.flag("audit-policy-file", "audit-policy.yaml"));
-        arguments.push(files.flag("audit-log-path", "audit.log"));
-        // One file, whoever reads it need not follow a rotation.
-        arguments.push("--audit-log-maxsize=0".into());
-    }
-    arguments
-}
-
-fn controller_manager_arguments(files: &Files) -> Vec<OsString> {
-    vec![
-        files.flag("kubeconfig", "controller-manager.kubeconfig"),
-        "--use-service-account-credentials".into(),
-        files.flag("service-account-private-key-file", "service-accounts.key"),
-        files.flag("root-ca-file", "ca.crt"),
-        "--leader-elect=false".into(),
-        // It has nothing to say that anybody here listens to, so it needs no port either.
-        "--secure-port=0".into(),
-        // The default of 20 requests a second makes namespaces of parallel tests wait in line.
-        "--kube-api-qps=200".into(),
-        "--kube-api-burst=400".into(),
-    ]
-}
-
 struct Deadline {
     started: Instant,
     within: Duration,
@@ -225,10 +155,13 @@ async fn etcd_answers(watchdog: &Watchdog, files: &Files, deadline: &Deadline) -
     if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
         return Err(Error::SocketPathTooLong { path: socket });
     }
-    while UnixStream::connect(&socket).await.is_err() {
-        keep_waiting(watchdog, ETCD, deadline).await?;
-    }
-    Ok(())
+    let answers = async {
+        while UnixStream::connect(&socket).await.is_err() {
+            sleep(POLL).await;
+        }
+        Ok(())
+    };
+    wait(answers, watchdog, ETCD, deadline).await
 }
 
 async fn api_server_is_ready(watchdog: &Watchdog, admin: &kube::Config, deadline: &Deadline) -> Result<(), Error> {
@@ -236,26 +169,42 @@ async fn api_server_is_ready(watchdog: &Watchdog, admin: &kube::Config, deadline
     // Retries of the client would hide for seconds that the server is ready.
     config.default_retry = false;
     let client = super::client(config)?;
-    while client.request_text(readyz()?).await.is_err() {
-        keep_waiting(watchdog, API_SERVER, deadline).await?;
-    }
-    Ok(())
+    let ready = async {
+        while client.request_text(readyz()?).await.is_err() {
+            sleep(POLL).await;
+        }
+        Ok(())
+    };
+    wait(ready, watchdog, API_SERVER, deadline).await
 }
 
-pub(super) fn readyz() -> Result<http::Request<Vec<u8>>, Error> {
+fn readyz() -> Result<http::Request<Vec<u8>>, Error> {
     http::Request::get("/readyz").body(Vec::new()).map_err(|source| Error::Api {
         doing: "asking whether it is ready".to_owned(),
         source: Box::new(kube::Error::HttpError(source)),
     })
 }
 
-async fn keep_waiting(watchdog: &Watchdog, server: &'static str, deadline: &Deadline) -> Result<(), Error> {
-    still_runs(watchdog, server)?;
-    if deadline.started.elapsed() > deadline.within {
-        return Err(Error::NotReady { server, seconds: deadline.within.as_secs(), log: end_of_log(watchdog, server) });
+/// Waits for `ready`, at most until the server ends or the deadline passes: whoever took its port
+/// may leave a request without an answer.
+async fn wait(
+    ready: impl Future<Output = Result<(), Error>>,
+    watchdog: &Watchdog,
+    server: &'static str,
+    deadline: &Deadline,
+) -> Result<(), Error> {
+    let hopeless = async {
+        while deadline.started.elapsed() <= deadline.within {
+            still_runs(watchdog, server)?;
+            sleep(POLL).await;
+        }
+        Err(Error::NotReady { server, seconds: deadline.within.as_secs(), log: end_of_log(watchdog, server) })
+    };
+    tokio::select! {
+        biased;
+        outcome = ready => outcome,
+        outcome = hopeless => outcome,
     }
-    sleep(POLL).await;
-    Ok(())
 }
 
 /// An error with the last words of the server if it has ended.
@@ -268,4 +217,44 @@ pub(super) fn still_runs(watchdog: &Watchdog, server: &'static str) -> Result<()
 
 fn end_of_log(watchdog: &Watchdog, server: &str) -> String {
     build::last_lines(&watchdog.log(server), 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken_port() -> (TcpListener, u16) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    async fn started(pick_port: impl FnMut() -> Result<u16, Error>) -> Result<Running, Error> {
+        let environment = Environment::from_process();
+        let binaries = Binaries::provide(&environment).await.unwrap();
+        start(&binaries, &environment, &Options::default(), pick_port).await
+    }
+
+    #[tokio::test]
+    async fn a_port_that_was_taken_in_between_is_replaced_by_another() {
+        let (_listener, taken) = taken_port();
+        let mut first = Some(taken);
+        let running = started(|| first.take().map_or_else(free_port, Ok)).await;
+        let running = running.unwrap_or_else(|error| panic!("{error}"));
+        assert_ne!(running.endpoint.port, taken);
+        running.watchdog.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn ports_that_are_taken_every_time_are_told_with_the_remedy() {
+        let (_listener, taken) = taken_port();
+        let Err(error) = started(|| Ok(taken)).await else {
+            panic!("the port was not taken");
+        };
+        assert_eq!(
+            error.to_string(),
+            "kube-apiserver found its port on 127.0.0.1 taken 5 times in a row: \
+             stop whatever opens ports that fast, then run again"
+        );
+    }
 }

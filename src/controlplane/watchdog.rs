@@ -1,5 +1,5 @@
-//! Owns the servers, so that nothing of them outlives the process that started them, however it
-//! ends: Ctrl-C, a panic, `kill -9`.
+//! Owns the servers (and the builds), so that nothing of them outlives the process that started
+//! them, however it ends: Ctrl-C, a panic, `kill -9`.
 //!
 //! ```text
 //! this process ──lifeline──▶ launcher (sh) ─┬─ etcd
@@ -49,6 +49,15 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// How often it is looked whether the sweeper has ended.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
+/// Which environment variables a server sees.
+#[derive(Clone, Copy)]
+pub(super) enum Variables {
+    /// None: no `ETCD_NAME` or proxy setting of the user changes what a server does.
+    Cleared,
+    /// Those of this process: the user's settings for Go count.
+    Inherited,
+}
+
 /// The servers of one data directory. Dropping it stops them without waiting for their end.
 pub(super) struct Watchdog {
     directory: PathBuf,
@@ -59,18 +68,22 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Takes charge of a directory: from here on it goes away with this process.
-    pub(super) fn guard(directory: tempfile::TempDir, path: &OsStr) -> Result<Self, Error> {
+    pub(super) fn guard(directory: tempfile::TempDir, path: &OsStr, variables: Variables) -> Result<Self, Error> {
         let at = directory.path();
         let (alive_reader, alive_writer) = std::io::pipe().while_doing("opening a pipe for", at)?;
-        let sweeper = shell(SWEEPER, path)
+        let sweeper = shell(SWEEPER, path, Variables::Cleared)
             .arg(at)
             .stdin(alive_reader)
             .stdout(Stdio::null())
             .spawn()
             .while_doing("starting the sweeper of", at)?;
         let directory = directory.keep();
-        let mut launcher = shell(LAUNCHER, path)
-            .env("TMPDIR", &directory)
+        // What a killed program leaves in its temporary directory goes with the rest. Not the
+        // directory itself: Go takes no module from there.
+        let temporary = directory.join("tmp");
+        std::fs::create_dir(&temporary).while_doing("creating the directory", &temporary)?;
+        let mut launcher = shell(LAUNCHER, path, variables)
+            .env("TMPDIR", &temporary)
             .current_dir(&directory)
             .stdin(Stdio::piped())
             .stdout(alive_writer)
@@ -116,51 +129,40 @@ impl Watchdog {
     /// Stops the servers and waits until they and the directory are gone.
     pub(super) async fn stop(mut self) -> Result<(), Error> {
         self.lifeline = None;
-        if !self.swept(STOP_WITHIN).await? {
-            // Only a stuck launcher leads here. It is not reaped yet, so its id is still its own.
-            if let Some(group) = i32::try_from(self.launcher.id()).ok().and_then(Pid::from_raw) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-            if !self.swept(STOP_WITHIN).await? {
-                return Err(self.not_stopped());
-            }
-        }
+        // In case somebody killed the launcher. It is not reaped yet, so its id is still its own.
+        let _ = kill_process_group(Pid::from_child(&self.launcher), Signal::KILL);
+        self.swept().await?;
         let _ = self.launcher.wait();
         Ok(())
     }
 
-    async fn swept(&mut self, within: Duration) -> Result<bool, Error> {
+    async fn swept(&mut self) -> Result<(), Error> {
         let started = Instant::now();
-        while started.elapsed() < within {
-            if self.sweeper.try_wait().while_doing("waiting for the sweeper of", &self.directory)?.is_some() {
-                return Ok(true);
+        while started.elapsed() < STOP_WITHIN {
+            let ended = self.sweeper.try_wait();
+            if ended.while_doing("waiting for the sweeper of", &self.directory)?.is_some() {
+                return Ok(());
             }
             tokio::time::sleep(STOP_POLL).await;
         }
-        Ok(false)
-    }
-
-    fn not_stopped(&self) -> Error {
-        Error::NotStopped {
+        Err(Error::NotStopped {
             path: self.directory.clone(),
-            seconds: 2 * STOP_WITHIN.as_secs(),
+            seconds: STOP_WITHIN.as_secs(),
             group: self.launcher.id(),
-        }
+        })
     }
 }
 
-/// A shell in its own process group, with an environment in which no `ETCD_NAME` or proxy setting of
-/// the user changes what the servers do.
-fn shell(script: &str, path: &OsStr) -> Command {
+/// A shell in its own process group.
+fn shell(script: &str, path: &OsStr, variables: Variables) -> Command {
     let mut path = path.to_owned();
     path.push(":/usr/bin:/bin");
     let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", script, "keyrota-controlplane"])
-        .env_clear()
-        .env("PATH", path)
-        .stderr(Stdio::null())
-        .process_group(0);
+    match variables {
+        Variables::Cleared => _ = command.env_clear(),
+        Variables::Inherited => {}
+    }
+    command.args(["-c", script, "keyrota-controlplane"]).env("PATH", path).stderr(Stdio::null()).process_group(0);
     command
 }
 
@@ -183,7 +185,7 @@ mod tests {
 
     fn guarded() -> Watchdog {
         let directory = tempfile::Builder::new().prefix("it's a \"test\" $(x)").tempdir().unwrap();
-        Watchdog::guard(directory, OsStr::new("")).unwrap()
+        Watchdog::guard(directory, OsStr::new(""), Variables::Cleared).unwrap()
     }
 
     async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -218,6 +220,30 @@ mod tests {
             .unwrap();
         until("the start", || !watchdog.log("server").is_empty()).await;
         let directory = watchdog.directory().to_owned();
+        watchdog.stop().await.unwrap();
+        assert!(!directory.exists());
+    }
+
+    #[tokio::test]
+    async fn a_launcher_that_is_told_to_end_takes_its_servers_along() {
+        let mut watchdog = guarded();
+        watchdog.start("server", Path::new("/bin/sleep"), &["1000".into()]).unwrap();
+        let directory = watchdog.directory().to_owned();
+        until("the start", || directory.join("server.log").exists()).await;
+        let launcher = Pid::from_child(&watchdog.launcher);
+        rustix::process::kill_process(launcher, Signal::TERM).unwrap();
+        until("the removal of the directory", || !directory.exists()).await;
+        watchdog.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn servers_whose_launcher_was_killed_are_stopped_all_the_same() {
+        let mut watchdog = guarded();
+        watchdog.start("server", Path::new("/bin/sleep"), &["1000".into()]).unwrap();
+        let directory = watchdog.directory().to_owned();
+        until("the start", || directory.join("server.log").exists()).await;
+        let launcher = Pid::from_child(&watchdog.launcher);
+        rustix::process::kill_process(launcher, Signal::KILL).unwrap();
         watchdog.stop().await.unwrap();
         assert!(!directory.exists());
     }
