@@ -17,8 +17,7 @@ pub struct Environment {
 impl Environment {
     /// The environment of this process.
     pub fn from_process() -> Self {
-        let cache_home = directory("XDG_CACHE_HOME")
-            .or_else(|| directory("HOME").map(|home| home.join(".cache")));
+        let cache_home = directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")));
         Self {
             kubebuilder_assets: directory("KUBEBUILDER_ASSETS"),
             path: variable("PATH").unwrap_or_default(),
@@ -43,21 +42,15 @@ impl Environment {
 /// Whether `file` is a file that may be run.
 pub(super) fn is_executable(file: &std::path::Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata()
-        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 /// A relative path would mean another directory after every `cd`, so the XDG rules ignore it.
 fn directory(name: &str) -> Option<PathBuf> {
-    variable(name)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
+    variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one reader of the environment for the control plane"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one reader of the environment for the control plane")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| value != OsStr::new(""))
 }

@@ -20,9 +20,7 @@ pub enum Error {
         kubernetes: String,
     },
     /// The installed Go cannot build this Kubernetes.
-    #[error(
-        "the go command at {go} is too old to build {binary}: install Go {needs} or newer (it said: {said})"
-    )]
+    #[error("the go command at {go} is too old to build {binary}: install Go {needs} or newer (it said: {said})")]
     GoTooOld {
         /// The command that was run.
         go: PathBuf,
@@ -54,9 +52,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A build failed for another reason.
-    #[error(
-        "building {binary} failed: check the Go installation with `go env`, then run again (go said: {said})"
-    )]
+    #[error("building {binary} failed: check the Go installation with `go env`, then run again (go said: {said})")]
     BuildFailed {
         /// What was to be built.
         binary: String,
@@ -75,17 +71,13 @@ pub enum Error {
         attempts: usize,
     },
     /// The path of the data directory is too long for a socket.
-    #[error(
-        "the socket path {path} is longer than the operating system accepts: set TMPDIR to a shorter path"
-    )]
+    #[error("the socket path {path} is longer than the operating system accepts: set TMPDIR to a shorter path")]
     SocketPathTooLong {
         /// The path that does not fit.
         path: PathBuf,
     },
     /// A server ended on its own.
-    #[error(
-        "{server} ended with status {status}: see why in the end of its log and run again\n{log}"
-    )]
+    #[error("{server} ended with status {status}: see why in the end of its log and run again\n{log}")]
     Exited {
         /// The server.
         server: &'static str,
@@ -125,9 +117,7 @@ pub enum Error {
         what: String,
     },
     /// A certificate could not be made.
-    #[error(
-        "a certificate could not be made, check the user name and group for unusual characters: {0}"
-    )]
+    #[error("a certificate could not be made, check the user name and group for unusual characters: {0}")]
     Certificate(#[from] rcgen::Error),
     /// A kubeconfig could not be written or read back.
     #[error("a kubeconfig of the control plane could not be {doing}: {source}")]
@@ -165,15 +155,10 @@ pub(super) trait IoContext<T> {
 impl<T> IoContext<T> for io::Result<T> {
     fn while_doing(self, doing: &'static str, path: &std::path::Path) -> Result<T, Error> {
         self.map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::DiskFull {
-                doing: doing.to_owned(),
-                path: path.to_owned(),
-            },
-            _ => Error::Io {
-                doing,
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::DiskFull { doing: doing.to_owned(), path: path.to_owned() }
+            }
+            _ => Error::Io { doing, path: path.to_owned(), source },
         })
     }
 }

@@ -49,10 +49,7 @@ pub struct Options {
 impl Default for Options {
     /// Audited, and patient with a machine that is busy with a build: ready takes 3 s on an idle one.
     fn default() -> Self {
-        Self {
-            audit: true,
-            ready_within: Duration::from_secs(180),
-        }
+        Self { audit: true, ready_within: Duration::from_secs(180) }
     }
 }
 
@@ -71,12 +68,7 @@ impl ControlPlane {
         let binaries = Binaries::provide(environment).await?;
         let starting = start::start(&binaries, environment, options);
         let running = progress::during("starting a Kubernetes control plane", starting).await?;
-        Ok(Self {
-            running,
-            kubectl: binaries.kubectl,
-            audit: options.audit,
-            kubeconfigs: AtomicUsize::new(1),
-        })
+        Ok(Self { running, kubectl: binaries.kubectl, audit: options.audit, kubeconfigs: AtomicUsize::new(1) })
     }
 
     /// The kubeconfig of a user who may do everything.
@@ -108,37 +100,18 @@ impl ControlPlane {
     }
 
     /// Writes a kubeconfig with a fresh token of a service account, which must exist.
-    pub async fn service_account_kubeconfig(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<PathBuf, Error> {
+    pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf, Error> {
         let token = self.service_account_token(namespace, name).await?;
-        let kubeconfig = self
-            .running
-            .endpoint
-            .kubeconfig(kubeconfig::token_user(token), Some(namespace));
+        let kubeconfig = self.running.endpoint.kubeconfig(kubeconfig::token_user(token), Some(namespace));
         self.write(&format!("{namespace}.{name}"), &kubeconfig)
     }
 
     /// A fresh token of a service account, for the API server itself.
-    pub async fn service_account_token(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<String, Error> {
+    pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String, Error> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client()?, namespace);
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(TOKEN_SECONDS),
-            ..TokenRequestSpec::default()
-        };
-        let request = TokenRequest {
-            spec,
-            ..TokenRequest::default()
-        };
-        let answer = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await;
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
         let answer = answer.map_err(|source| Error::Api {
             doing: format!("requesting a token of service account {namespace}/{name}"),
             source: Box::new(source),
@@ -179,18 +152,9 @@ impl ControlPlane {
     }
 
     fn user(&self, user: &str, groups: &[&str]) -> Result<Kubeconfig, Error> {
-        let Running {
-            authority,
-            endpoint,
-            ..
-        } = &self.running;
+        let Running { authority, endpoint, .. } = &self.running;
         if let [] | [_] = groups {
-            return start::certificate_kubeconfig(
-                authority,
-                endpoint,
-                user,
-                groups.first().copied(),
-            );
+            return start::certificate_kubeconfig(authority, endpoint, user, groups.first().copied());
         }
         let identity = authority.client("keyrota-admin", Some(start::MASTERS))?;
         let acting = AuthInfo {
@@ -203,17 +167,12 @@ impl ControlPlane {
 
     fn write(&self, user: &str, kubeconfig: &Kubeconfig) -> Result<PathBuf, Error> {
         let number = self.kubeconfigs.fetch_add(1, Ordering::Relaxed);
-        let path = self
-            .data_dir()
-            .join("kubeconfigs")
-            .join(kubeconfig::file_name(user, number));
+        let path = self.data_dir().join("kubeconfigs").join(kubeconfig::file_name(user, number));
         kubeconfig::write(kubeconfig, &path)
     }
 }
 
 fn client(config: kube::Config) -> Result<kube::Client, Error> {
-    kube::Client::try_from(config).map_err(|source| Error::Api {
-        doing: "making a client".to_owned(),
-        source: Box::new(source),
-    })
+    kube::Client::try_from(config)
+        .map_err(|source| Error::Api { doing: "making a client".to_owned(), source: Box::new(source) })
 }

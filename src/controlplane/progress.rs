@@ -12,10 +12,7 @@ const ON_TERMINAL: Duration = Duration::from_secs(1);
 const IN_A_LOG: Duration = Duration::from_secs(10);
 
 /// Shows `what` and the seconds it has taken so far until `work` is done.
-pub(super) async fn during<T, E>(
-    what: &str,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
+pub(super) async fn during<T, E>(what: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let started = Instant::now();
     let terminal = std::io::stderr().is_terminal();
     let mut tick = interval(if terminal { ON_TERMINAL } else { IN_A_LOG });
@@ -45,10 +42,7 @@ fn show(terminal: bool, what: &str, elapsed: Duration) {
 fn finish(terminal: bool, what: &str, elapsed: Duration, succeeded: bool) {
     let clear = if terminal { "\r\x1b[2K" } else { "" };
     let outcome = if succeeded { "done in" } else { "failed after" };
-    write(&format!(
-        "{clear}{what}: {outcome} {:.1} s\n",
-        elapsed.as_secs_f64()
-    ));
+    write(&format!("{clear}{what}: {outcome} {:.1} s\n", elapsed.as_secs_f64()));
 }
 
 /// Says something that does not repeat.
@@ -59,7 +53,5 @@ pub(super) fn note(text: &str) {
 /// Writes past the capture of the test harness; a closed stderr must not end a build.
 fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    let _ = stderr
-        .write_all(text.as_bytes())
-        .and_then(|()| stderr.flush());
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

@@ -33,10 +33,7 @@ impl Binaries {
         let cache = cache_directory(environment);
         let mut missing = Vec::new();
         for binary in Binary::ALL {
-            if locate(binary, environment, cache.as_deref())
-                .await
-                .is_none()
-            {
+            if locate(binary, environment, cache.as_deref()).await.is_none() {
                 missing.push(binary);
             }
         }
@@ -44,8 +41,7 @@ impl Binaries {
             let cache = cache.as_deref().ok_or(Error::NoCacheHome)?;
             build_missing(&missing, environment, cache).await?;
         }
-        let find = async |binary: Binary| match locate(binary, environment, cache.as_deref()).await
-        {
+        let find = async |binary: Binary| match locate(binary, environment, cache.as_deref()).await {
             Some(path) => Ok(path),
             None => Err(Error::BuildFailed {
                 binary: binary.name().to_owned(),
@@ -64,30 +60,13 @@ impl Binaries {
 /// The cache of exactly these versions for this machine, outside any checkout.
 pub(super) fn cache_directory(environment: &Environment) -> Option<PathBuf> {
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-    let key = format!(
-        "kubernetes-{}-etcd-{}-{os}-{arch}",
-        kubernetes_version(),
-        etcd_version()
-    );
-    Some(
-        environment
-            .cache_home
-            .as_ref()?
-            .join("keyrota/controlplane")
-            .join(key),
-    )
+    let key = format!("kubernetes-{}-etcd-{}-{os}-{arch}", kubernetes_version(), etcd_version());
+    Some(environment.cache_home.as_ref()?.join("keyrota/controlplane").join(key))
 }
 
 /// The first binary that fits; the cache is last because whoever sets the others means them.
-async fn locate(
-    binary: Binary,
-    environment: &Environment,
-    cache: Option<&Path>,
-) -> Option<PathBuf> {
-    let assets = environment
-        .kubebuilder_assets
-        .iter()
-        .map(|assets| assets.join(binary.name()));
+async fn locate(binary: Binary, environment: &Environment, cache: Option<&Path>) -> Option<PathBuf> {
+    let assets = environment.kubebuilder_assets.iter().map(|assets| assets.join(binary.name()));
     for candidate in assets.chain(environment.all_in_path(binary.name())) {
         if is_executable(&candidate) && fits(binary, &candidate).await {
             return Some(candidate);
@@ -102,11 +81,8 @@ fn in_cache(binary: Binary, cache: &Path) -> Option<PathBuf> {
 }
 
 async fn fits(binary: Binary, candidate: &Path) -> bool {
-    let output = Command::new(candidate)
-        .args(binary.version_arguments())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let output =
+        Command::new(candidate).args(binary.version_arguments()).stdin(Stdio::null()).kill_on_drop(true).output();
     match tokio::time::timeout(PROBE_WITHIN, output).await {
         Ok(Ok(output)) => Version::find_in(&String::from_utf8_lossy(&output.stdout))
             .is_some_and(|version| version.can_stand_in_for(binary.wanted())),
@@ -114,21 +90,13 @@ async fn fits(binary: Binary, candidate: &Path) -> bool {
     }
 }
 
-async fn build_missing(
-    missing: &[Binary],
-    environment: &Environment,
-    cache: &Path,
-) -> Result<(), Error> {
+async fn build_missing(missing: &[Binary], environment: &Environment, cache: &Path) -> Result<(), Error> {
     // Said before anything is waited for or written: without Go there is nothing to wait for.
     let go = build::find_go(missing, environment)?;
     std::fs::create_dir_all(cache).while_doing("creating the directory", cache)?;
     let lock = lock(cache).await?;
     // Another process may have built some of them while this one waited.
-    let missing: Vec<Binary> = missing
-        .iter()
-        .copied()
-        .filter(|binary| in_cache(*binary, cache).is_none())
-        .collect();
+    let missing: Vec<Binary> = missing.iter().copied().filter(|binary| in_cache(*binary, cache).is_none()).collect();
     build::build(&missing, &go, cache, &lock).await
 }
 
@@ -143,10 +111,7 @@ async fn lock(cache: &Path) -> Result<File, Error> {
         .open(&path)
         .while_doing("opening the lock", &path)?;
     if !try_lock(&file, &path)? {
-        let what = format!(
-            "waiting for another process that builds the control plane (it holds {})",
-            path.display()
-        );
+        let what = format!("waiting for another process that builds the control plane (it holds {})", path.display());
         progress::during(&what, async {
             while !try_lock(&file, &path)? {
                 tokio::time::sleep(LOCK_POLL).await;
@@ -179,28 +144,19 @@ mod tests {
         let script = format!("#!/bin/sh\necho 'Client Version: {version}'\n");
         let write = r#"printf %s "$1" > kubectl && chmod 755 kubectl"#;
         let mut shell = std::process::Command::new("/bin/sh");
-        let status = shell
-            .args(["-c", write, "sh", &script])
-            .current_dir(directory.path())
-            .status();
+        let status = shell.args(["-c", write, "sh", &script]).current_dir(directory.path()).status();
         assert!(status.unwrap().success());
         directory
     }
 
     async fn located(assets: &str, path: &str) -> &'static str {
-        let (assets, path, cache) = (
-            kubectl_saying(assets),
-            kubectl_saying(path),
-            kubectl_saying("v1.36.3"),
-        );
+        let (assets, path, cache) = (kubectl_saying(assets), kubectl_saying(path), kubectl_saying("v1.36.3"));
         let environment = Environment {
             kubebuilder_assets: Some(assets.path().to_owned()),
             path: path.path().into(),
             cache_home: None,
         };
-        let found = locate(Binary::Kubectl, &environment, Some(cache.path()))
-            .await
-            .unwrap();
+        let found = locate(Binary::Kubectl, &environment, Some(cache.path())).await.unwrap();
         match found.parent() {
             Some(parent) if parent == assets.path() => "assets",
             Some(parent) if parent == path.path() => "path",
@@ -220,10 +176,7 @@ mod tests {
     async fn the_second_in_path_is_found_when_the_first_does_not_fit() {
         let (first, second) = (kubectl_saying("v1.32.0"), kubectl_saying("v1.36.2"));
         let path = std::env::join_paths([first.path(), second.path()]).unwrap();
-        let environment = Environment {
-            path,
-            ..Environment::default()
-        };
+        let environment = Environment { path, ..Environment::default() };
         let found = locate(Binary::Kubectl, &environment, None).await;
         assert_eq!(found, Some(second.path().join("kubectl")));
     }
@@ -233,37 +186,20 @@ mod tests {
         let directory = kubectl_saying("v1.36.3");
         let file = directory.path().join("kubectl");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(
-            locate(
-                Binary::Kubectl,
-                &Environment::default(),
-                Some(directory.path())
-            )
-            .await,
-            None
-        );
+        assert_eq!(locate(Binary::Kubectl, &Environment::default(), Some(directory.path())).await, None);
     }
 
     #[tokio::test]
     async fn missing_go_is_told_with_what_is_missing_and_the_remedy() {
         let home = tempfile::tempdir().unwrap();
-        let environment = Environment {
-            cache_home: Some(home.path().to_owned()),
-            ..Environment::default()
-        };
-        let error = Binaries::provide(&environment)
-            .await
-            .unwrap_err()
-            .to_string();
+        let environment = Environment { cache_home: Some(home.path().to_owned()), ..Environment::default() };
+        let error = Binaries::provide(&environment).await.unwrap_err().to_string();
         assert_eq!(
             error,
             "etcd, kube-apiserver, kube-controller-manager, kubectl must be built and no go command is in PATH: \
              install Go 1.26.0 or newer, or set KUBEBUILDER_ASSETS to a directory that holds Kubernetes v1.36.3 binaries"
         );
-        assert!(
-            !home.path().join("keyrota").exists(),
-            "nothing is written when nothing can be built"
-        );
+        assert!(!home.path().join("keyrota").exists(), "nothing is written when nothing can be built");
     }
 
     #[tokio::test]

@@ -69,46 +69,29 @@ impl Files {
 }
 
 /// Starts everything, on another port whenever the picked one was taken in between.
-pub(super) async fn start(
-    binaries: &Binaries,
-    environment: &Environment,
-    options: &Options,
-) -> Result<Running, Error> {
+pub(super) async fn start(binaries: &Binaries, environment: &Environment, options: &Options) -> Result<Running, Error> {
     for _ in 0..PORT_ATTEMPTS {
         let (mut watchdog, port) = (guarded_directory(environment)?, free_port()?);
         match start_in(&mut watchdog, port, binaries, options).await {
             Ok((authority, endpoint, admin)) => {
-                return Ok(Running {
-                    watchdog,
-                    authority,
-                    endpoint,
-                    admin,
-                });
+                return Ok(Running { watchdog, authority, endpoint, admin });
             }
             Err(error) => {
                 watchdog.stop().await?;
                 match error {
-                    Error::Exited {
-                        server: API_SERVER,
-                        log,
-                        ..
-                    } if log.contains("address already in use") => {}
+                    Error::Exited { server: API_SERVER, log, .. } if log.contains("address already in use") => {}
                     error => return Err(error),
                 }
             }
         }
     }
-    Err(Error::PortTaken {
-        attempts: PORT_ATTEMPTS,
-    })
+    Err(Error::PortTaken { attempts: PORT_ATTEMPTS })
 }
 
 fn guarded_directory(environment: &Environment) -> Result<Watchdog, Error> {
     let parent = std::env::temp_dir();
-    let directory = tempfile::Builder::new()
-        .prefix("keyrota-")
-        .tempdir()
-        .while_doing("creating a directory in", &parent)?;
+    let directory =
+        tempfile::Builder::new().prefix("keyrota-").tempdir().while_doing("creating a directory in", &parent)?;
     Watchdog::guard(directory, &environment.path)
 }
 
@@ -126,45 +109,24 @@ async fn start_in(
     binaries: &Binaries,
     options: &Options,
 ) -> Result<(Authority, Endpoint, kube::Config), Error> {
-    let deadline = Deadline {
-        started: Instant::now(),
-        within: options.ready_within,
-    };
-    let files = Files {
-        directory: watchdog.directory().to_owned(),
-    };
+    let deadline = Deadline { started: Instant::now(), within: options.ready_within };
+    let files = Files { directory: watchdog.directory().to_owned() };
 
     watchdog.start(ETCD, &binaries.etcd, &etcd_arguments(&files))?;
     // Everything below is made while etcd starts.
     let authority = Authority::new()?;
-    let endpoint = Endpoint {
-        port,
-        authority: authority.certificate(),
-    };
+    let endpoint = Endpoint { port, authority: authority.certificate() };
     write_files(&files, &authority, options)?;
     let admin = certificate_kubeconfig(&authority, &endpoint, "keyrota-admin", Some(MASTERS))?;
     kubeconfig::write(&admin, &files.path("admin.kubeconfig"))?;
-    let controllers = certificate_kubeconfig(
-        &authority,
-        &endpoint,
-        "system:kube-controller-manager",
-        None,
-    )?;
+    let controllers = certificate_kubeconfig(&authority, &endpoint, "system:kube-controller-manager", None)?;
     kubeconfig::write(&controllers, &files.path("controller-manager.kubeconfig"))?;
     let admin = kubeconfig::client_config(admin).await?;
 
     etcd_answers(watchdog, &files, &deadline).await?;
-    watchdog.start(
-        API_SERVER,
-        &binaries.kube_apiserver,
-        &api_server_arguments(&files, port, options),
-    )?;
+    watchdog.start(API_SERVER, &binaries.kube_apiserver, &api_server_arguments(&files, port, options))?;
     api_server_is_ready(watchdog, &admin, &deadline).await?;
-    watchdog.start(
-        CONTROLLER_MANAGER,
-        &binaries.kube_controller_manager,
-        &controller_manager_arguments(&files),
-    )?;
+    watchdog.start(CONTROLLER_MANAGER, &binaries.kube_controller_manager, &controller_manager_arguments(&files))?;
     Ok((authority, endpoint, admin))
 }
 
@@ -258,11 +220,7 @@ struct Deadline {
     within: Duration,
 }
 
-async fn etcd_answers(
-    watchdog: &Watchdog,
-    files: &Files,
-    deadline: &Deadline,
-) -> Result<(), Error> {
+async fn etcd_answers(watchdog: &Watchdog, files: &Files, deadline: &Deadline) -> Result<(), Error> {
     let socket = files.path("etcd.sock");
     if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
         return Err(Error::SocketPathTooLong { path: socket });
@@ -273,11 +231,7 @@ async fn etcd_answers(
     Ok(())
 }
 
-async fn api_server_is_ready(
-    watchdog: &Watchdog,
-    admin: &kube::Config,
-    deadline: &Deadline,
-) -> Result<(), Error> {
+async fn api_server_is_ready(watchdog: &Watchdog, admin: &kube::Config, deadline: &Deadline) -> Result<(), Error> {
     let mut config = admin.clone();
     // Retries of the client would hide for seconds that the server is ready.
     config.default_retry = false;
@@ -289,26 +243,16 @@ async fn api_server_is_ready(
 }
 
 pub(super) fn readyz() -> Result<http::Request<Vec<u8>>, Error> {
-    http::Request::get("/readyz")
-        .body(Vec::new())
-        .map_err(|source| Error::Api {
-            doing: "asking whether it is ready".to_owned(),
-            source: Box::new(kube::Error::HttpError(source)),
-        })
+    http::Request::get("/readyz").body(Vec::new()).map_err(|source| Error::Api {
+        doing: "asking whether it is ready".to_owned(),
+        source: Box::new(kube::Error::HttpError(source)),
+    })
 }
 
-async fn keep_waiting(
-    watchdog: &Watchdog,
-    server: &'static str,
-    deadline: &Deadline,
-) -> Result<(), Error> {
+async fn keep_waiting(watchdog: &Watchdog, server: &'static str, deadline: &Deadline) -> Result<(), Error> {
     still_runs(watchdog, server)?;
     if deadline.started.elapsed() > deadline.within {
-        return Err(Error::NotReady {
-            server,
-            seconds: deadline.within.as_secs(),
-            log: end_of_log(watchdog, server),
-        });
+        return Err(Error::NotReady { server, seconds: deadline.within.as_secs(), log: end_of_log(watchdog, server) });
     }
     sleep(POLL).await;
     Ok(())
@@ -318,11 +262,7 @@ async fn keep_waiting(
 pub(super) fn still_runs(watchdog: &Watchdog, server: &'static str) -> Result<(), Error> {
     match watchdog.exit_status(server) {
         None => Ok(()),
-        Some(status) => Err(Error::Exited {
-            server,
-            status,
-            log: end_of_log(watchdog, server),
-        }),
+        Some(status) => Err(Error::Exited { server, status, log: end_of_log(watchdog, server) }),
     }
 }
 

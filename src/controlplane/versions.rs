@@ -15,12 +15,7 @@ pub(super) enum Binary {
 }
 
 impl Binary {
-    pub(super) const ALL: [Self; 4] = [
-        Self::Etcd,
-        Self::KubeApiserver,
-        Self::KubeControllerManager,
-        Self::Kubectl,
-    ];
+    pub(super) const ALL: [Self; 4] = [Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -53,9 +48,7 @@ impl Binary {
     pub(super) fn wanted(self) -> Version {
         match self {
             Self::Etcd => etcd_version(),
-            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => {
-                kubernetes_version()
-            }
+            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => kubernetes_version(),
         }
     }
 }
@@ -80,15 +73,9 @@ impl Version {
         let major = parts.next()?.parse().ok()?;
         let minor = parts.next()?.parse().ok()?;
         let rest = parts.next()?;
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let patch = rest[..digits].parse().ok()?;
-        Some(Self {
-            major,
-            minor,
-            patch,
-        })
+        Some(Self { major, minor, patch })
     }
 
     /// Patches of one minor version can stand in for each other; minor versions cannot.
@@ -113,27 +100,15 @@ pub(super) fn etcd_version() -> Version {
 
 /// The oldest Go that builds the module.
 pub(super) fn go_version() -> &'static str {
-    GO_MOD
-        .lines()
-        .find_map(|line| line.strip_prefix("go "))
-        .unwrap_or("1.26")
-        .trim()
+    GO_MOD.lines().find_map(|line| line.strip_prefix("go ")).unwrap_or("1.26").trim()
 }
 
 /// A test holds that the modules asked for are in `go.mod`, so zero never leaves this file.
 fn required_version(module: &str) -> Version {
     GO_MOD
         .lines()
-        .filter_map(|line| {
-            line.trim_start()
-                .trim_start_matches("require ")
-                .strip_prefix(module)
-        })
-        .find_map(|rest| {
-            rest.starts_with(' ')
-                .then(|| Version::find_in(rest))
-                .flatten()
-        })
+        .filter_map(|line| line.trim_start().trim_start_matches("require ").strip_prefix(module))
+        .find_map(|rest| rest.starts_with(' ').then(|| Version::find_in(rest)).flatten())
         .unwrap_or_default()
 }
 
@@ -142,11 +117,7 @@ mod tests {
     use super::*;
 
     fn version(major: u32, minor: u32, patch: u32) -> Version {
-        Version {
-            major,
-            minor,
-            patch,
-        }
+        Version { major, minor, patch }
     }
 
     #[test]
@@ -159,33 +130,16 @@ mod tests {
 
     #[test]
     fn what_programs_print_about_themselves_is_understood() {
-        assert_eq!(
-            Version::find_in("Kubernetes v1.36.3\n"),
-            Some(version(1, 36, 3))
-        );
-        assert_eq!(
-            Version::find_in("etcd Version: 3.6.8\nGit SHA: x"),
-            Some(version(3, 6, 8))
-        );
+        assert_eq!(Version::find_in("Kubernetes v1.36.3\n"), Some(version(1, 36, 3)));
+        assert_eq!(Version::find_in("etcd Version: 3.6.8\nGit SHA: x"), Some(version(3, 6, 8)));
         let dispatcher = "Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0\n";
         assert_eq!(Version::find_in(dispatcher), Some(version(1, 32, 4)));
-        assert_eq!(
-            Version::find_in("v1.36.0-rc.1+0a1b2c"),
-            Some(version(1, 36, 0))
-        );
+        assert_eq!(Version::find_in("v1.36.0-rc.1+0a1b2c"), Some(version(1, 36, 0)));
     }
 
     #[test]
     fn what_is_no_version_is_not_taken_for_one() {
-        for text in [
-            "",
-            "v1",
-            "1.36",
-            "1.x.3",
-            "v1.36.",
-            "error: unknown flag: --version",
-            "é.1.2",
-        ] {
+        for text in ["", "v1", "1.36", "1.x.3", "v1.36.", "error: unknown flag: --version", "é.1.2"] {
             assert_eq!(Version::find_in(text), None, "{text:?}");
         }
     }

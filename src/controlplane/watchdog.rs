@@ -77,12 +77,7 @@ impl Watchdog {
             .spawn()
             .while_doing("starting the launcher of", &directory)?;
         let lifeline = launcher.stdin.take();
-        Ok(Self {
-            directory,
-            lifeline,
-            launcher,
-            sweeper,
-        })
+        Ok(Self { directory, lifeline, launcher, sweeper })
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -90,31 +85,19 @@ impl Watchdog {
     }
 
     /// Starts a server; its log is `<name>.log` and, should it end, its status is in `<name>.exit`.
-    pub(super) fn start(
-        &mut self,
-        name: &str,
-        program: &Path,
-        arguments: &[OsString],
-    ) -> Result<(), Error> {
+    pub(super) fn start(&mut self, name: &str, program: &Path, arguments: &[OsString]) -> Result<(), Error> {
         let mut line = quoted(program.as_os_str());
         for argument in arguments {
             line.push(b' ');
             line.extend(quoted(argument));
         }
         // The status is moved into place so that nobody reads half of it.
-        line.extend(
-            format!(" 2> {name}.log; echo $? > {name}.ended; mv {name}.ended {name}.exit\n")
-                .into_bytes(),
-        );
+        line.extend(format!(" 2> {name}.log; echo $? > {name}.ended; mv {name}.ended {name}.exit\n").into_bytes());
         if line.iter().filter(|byte| **byte == b'\n').count() != 1 {
-            return Err(Error::LineBreak {
-                what: format!("a path or argument of {name}"),
-            });
+            return Err(Error::LineBreak { what: format!("a path or argument of {name}") });
         }
         match &mut self.lifeline {
-            Some(lifeline) => lifeline
-                .write_all(&line)
-                .while_doing("starting a server in", &self.directory),
+            Some(lifeline) => lifeline.write_all(&line).while_doing("starting a server in", &self.directory),
             None => Ok(()),
         }
     }
@@ -135,10 +118,7 @@ impl Watchdog {
         self.lifeline = None;
         if !self.swept(STOP_WITHIN).await? {
             // Only a stuck launcher leads here. It is not reaped yet, so its id is still its own.
-            if let Some(group) = i32::try_from(self.launcher.id())
-                .ok()
-                .and_then(Pid::from_raw)
-            {
+            if let Some(group) = i32::try_from(self.launcher.id()).ok().and_then(Pid::from_raw) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
             if !self.swept(STOP_WITHIN).await? {
@@ -152,12 +132,7 @@ impl Watchdog {
     async fn swept(&mut self, within: Duration) -> Result<bool, Error> {
         let started = Instant::now();
         while started.elapsed() < within {
-            if self
-                .sweeper
-                .try_wait()
-                .while_doing("waiting for the sweeper of", &self.directory)?
-                .is_some()
-            {
+            if self.sweeper.try_wait().while_doing("waiting for the sweeper of", &self.directory)?.is_some() {
                 return Ok(true);
             }
             tokio::time::sleep(STOP_POLL).await;
@@ -207,20 +182,14 @@ mod tests {
     use super::*;
 
     fn guarded() -> Watchdog {
-        let directory = tempfile::Builder::new()
-            .prefix("it's a \"test\" $(x)")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("it's a \"test\" $(x)").tempdir().unwrap();
         Watchdog::guard(directory, OsStr::new("")).unwrap()
     }
 
     async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         let started = Instant::now();
         while !condition() {
-            assert!(
-                started.elapsed() < Duration::from_secs(30),
-                "{what} did not happen"
-            );
+            assert!(started.elapsed() < Duration::from_secs(30), "{what} did not happen");
             tokio::time::sleep(STOP_POLL).await;
         }
     }
@@ -232,13 +201,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_ends_leaves_its_status_and_its_words() {
         let mut watchdog = guarded();
-        watchdog
-            .start(
-                "server",
-                Path::new("/bin/sh"),
-                &arguments("echo it\\'s over >&2; exit 3"),
-            )
-            .unwrap();
+        watchdog.start("server", Path::new("/bin/sh"), &arguments("echo it\\'s over >&2; exit 3")).unwrap();
         until("the end", || watchdog.exit_status("server").is_some()).await;
         assert_eq!(watchdog.exit_status("server").as_deref(), Some("3"));
         assert_eq!(watchdog.log("server"), "it's over\n");
@@ -251,11 +214,7 @@ mod tests {
     async fn a_server_that_ignores_the_signal_is_killed() {
         let mut watchdog = guarded();
         watchdog
-            .start(
-                "server",
-                Path::new("/bin/sh"),
-                &arguments("trap '' TERM; echo on >&2; while :; do sleep 1; done"),
-            )
+            .start("server", Path::new("/bin/sh"), &arguments("trap '' TERM; echo on >&2; while :; do sleep 1; done"))
             .unwrap();
         until("the start", || !watchdog.log("server").is_empty()).await;
         let directory = watchdog.directory().to_owned();
@@ -266,9 +225,7 @@ mod tests {
     #[tokio::test]
     async fn dropping_it_is_enough() {
         let mut watchdog = guarded();
-        watchdog
-            .start("server", Path::new("/bin/sleep"), &["1000".into()])
-            .unwrap();
+        watchdog.start("server", Path::new("/bin/sleep"), &["1000".into()]).unwrap();
         let directory = watchdog.directory().to_owned();
         drop(watchdog);
         until("the removal of the directory", || !directory.exists()).await;
@@ -277,9 +234,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_break_in_an_argument_is_refused() {
         let mut watchdog = guarded();
-        let error = watchdog
-            .start("server", Path::new("/bin/echo"), &["a\nb".into()])
-            .unwrap_err();
+        let error = watchdog.start("server", Path::new("/bin/echo"), &["a\nb".into()]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "a path or argument of server contains a line break, which cannot be passed on: remove it"

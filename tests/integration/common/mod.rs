@@ -27,19 +27,12 @@ pub(crate) fn control_plane() -> &'static ControlPlane {
 fn start_on_own_runtime(options: &Options) -> Result<ControlPlane, String> {
     std::thread::scope(|scope| {
         let start = || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| error.to_string())?;
             let environment = Environment::from_process();
-            runtime
-                .block_on(ControlPlane::start(&environment, options))
-                .map_err(|error| error.to_string())
+            runtime.block_on(ControlPlane::start(&environment, options)).map_err(|error| error.to_string())
         };
-        scope
-            .spawn(start)
-            .join()
-            .unwrap_or_else(|_| Err("starting it panicked".to_owned()))
+        scope.spawn(start).join().unwrap_or_else(|_| Err("starting it panicked".to_owned()))
     })
 }
 
@@ -52,28 +45,12 @@ pub(crate) struct TestNamespace {
 /// Makes a namespace with a name of its own.
 pub(crate) async fn namespace(control_plane: &ControlPlane) -> TestNamespace {
     static NUMBER: AtomicUsize = AtomicUsize::new(1);
-    let name = format!(
-        "test-{}-{}",
-        std::process::id(),
-        NUMBER.fetch_add(1, Ordering::Relaxed)
-    );
+    let name = format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let namespaces: Api<Namespace> = Api::all(control_plane.client().unwrap());
-    let metadata = ObjectMeta {
-        name: Some(name.clone()),
-        ..ObjectMeta::default()
-    };
-    let namespace = Namespace {
-        metadata,
-        ..Namespace::default()
-    };
-    namespaces
-        .create(&PostParams::default(), &namespace)
-        .await
-        .unwrap();
-    TestNamespace {
-        name,
-        config: control_plane.client_config(),
-    }
+    let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    TestNamespace { name, config: control_plane.client_config() }
 }
 
 impl Drop for TestNamespace {
@@ -81,16 +58,10 @@ impl Drop for TestNamespace {
     fn drop(&mut self) {
         let (name, config) = (self.name.clone(), self.config.clone());
         let delete = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .ok()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
             runtime.block_on(async {
                 let namespaces: Api<Namespace> = Api::all(kube::Client::try_from(config).ok()?);
-                namespaces
-                    .delete(&name, &DeleteParams::default())
-                    .await
-                    .ok()
+                namespaces.delete(&name, &DeleteParams::default()).await.ok()
             })
         };
         let _ = std::thread::spawn(delete).join();
@@ -98,11 +69,7 @@ impl Drop for TestNamespace {
 }
 
 /// Waits until `attempt` answers with a value, and gives it back; says what was waited for if not.
-pub(crate) async fn eventually<T>(
-    what: &str,
-    deadline: Duration,
-    mut attempt: impl AsyncFnMut() -> Option<T>,
-) -> T {
+pub(crate) async fn eventually<T>(what: &str, deadline: Duration, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     let mut attempts = 0_u32;
     loop {
@@ -111,10 +78,7 @@ pub(crate) async fn eventually<T>(
         }
         attempts += 1;
         if started.elapsed() >= deadline {
-            panic!(
-                "{what}: not so after {:.1} s and {attempts} looks",
-                started.elapsed().as_secs_f64()
-            );
+            panic!("{what}: not so after {:.1} s and {attempts} looks", started.elapsed().as_secs_f64());
         }
         tokio::time::sleep(POLL).await;
     }
