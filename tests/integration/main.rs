@@ -5,3 +5,5 @@
 mod common;
 #[cfg(test)]
 mod controlplane;
+#[cfg(test)]
+mod generated;
