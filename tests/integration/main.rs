@@ -7,3 +7,5 @@ mod common;
 mod controlplane;
 #[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod layering;
