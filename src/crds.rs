@@ -57,3 +57,17 @@ fn forget_nullable(schema: &mut JSONSchemaProps) {
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_saphyr::ser::Error> {
     serde_saphyr::to_string(crd)
 }
+
+/// All of them as one YAML stream.
+///
+/// # Errors
+/// As [`yaml`].
+pub fn manifest() -> Result<String, serde_saphyr::ser::Error> {
+    all().iter().map(|crd| Ok(format!("---\n{}", yaml(crd)?))).collect()
+}
+
+/// The file below `crds/` that holds a CRD.
+#[must_use]
+pub fn file_name(crd: &CustomResourceDefinition) -> String {
+    format!("{}.yaml", crd.spec.names.plural)
+}

@@ -71,7 +71,7 @@ pub struct ServiceAccountSpec {
     pub contact: Option<Contact>,
 
     /// Names of the UserGroups that the account belongs to, at most 64. A missing group is reported in the condition
-    /// GroupsMissing; the others still apply. Default: none. Example: [deployers].
+    /// GroupsMissing; the others still apply. Default: none. Example: ["deployers"].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]

@@ -44,7 +44,7 @@ pub struct UserGroupSpec {
     #[schemars(length(max = 64), extend("maxProperties" = 64), inner(length(max = 1024)))]
     pub claims: BTreeMap<String, String>,
 
-    /// Limits the group to accounts of these token issuers. Default: every issuer. Example: [default].
+    /// Limits the group to accounts of these token issuers. Default: every issuer. Example: ["default"].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]

@@ -1,1 +1,2 @@
+//! The kubectl plugin; empty until the verbs are there.
 fn main() {}

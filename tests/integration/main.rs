@@ -5,3 +5,7 @@
 mod common;
 #[cfg(test)]
 mod controlplane;
+#[cfg(test)]
+mod generated;
+#[cfg(test)]
+mod layering;

@@ -1,0 +1,33 @@
+# `just` lists these; each is one ordinary command, so nobody needs just.
+
+_default:
+    @just --list --unsorted
+
+# What CI runs: format, clippy, documentation, every test (bans and sources are among them)
+check:
+    .ci/run
+
+# A whole Keyrota on this machine, until Ctrl-C
+demo *ARGS:
+    cargo run --release -- demo {{ ARGS }}
+
+# Every test, or those whose name holds NAME; the control plane they need is built once (6 minutes) and kept
+test *NAME:
+    cargo test --locked {{ NAME }}
+
+# Rewrite crds/ and whatever else is generated, then show what changed
+update:
+    UPDATE=1 cargo test --locked generated
+    git status --short
+
+# Ten thousand cases for each property, where a normal run tries 256
+properties:
+    PROPTEST_CASES=10000 cargo test --locked --lib
+
+# Everything that is measured, beside its floor or a peer
+bench *ARGS:
+    cargo bench {{ ARGS }}
+
+# Bans, licences and sources of every dependency, by cargo-deny
+deny:
+    cargo deny --all-features --locked check bans licenses sources
