@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, Parser};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 /// Where the cluster is and what of it is ours.
@@ -49,6 +49,20 @@ impl ClusterArgs {
         config.write_timeout = Some(Duration::from_secs(10));
         kube::Client::try_from(config).context("cannot make a client for the cluster")
     }
+}
+
+/// A role's settings as its own command line would give them: for the demo and the tests, which run roles in-process and
+/// want the same defaults.
+///
+/// # Errors
+/// As the command line would refuse them.
+pub fn parse<A: Args>(arguments: &[&str]) -> Result<A, clap::Error> {
+    #[derive(Parser)]
+    struct Line<A: Args> {
+        #[command(flatten)]
+        arguments: A,
+    }
+    Line::try_parse_from(std::iter::once(&"keyrota").chain(arguments)).map(|line: Line<A>| line.arguments)
 }
 
 /// How long one watch request lasts; a connection that died silently is noticed within it.

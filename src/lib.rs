@@ -13,6 +13,8 @@ pub mod config;
 pub mod controller;
 pub mod controlplane;
 pub mod crds;
+pub mod demo;
 pub mod domain;
 pub mod entropy;
+pub mod gateway;
 pub mod watch;

@@ -2,8 +2,15 @@
 
 use std::io::{ErrorKind, Write};
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use keyrota::clock::SystemClock;
+use keyrota::controller::{self, ControllerArgs};
+use keyrota::demo::{self, DemoArgs};
+use keyrota::entropy::SystemEntropy;
+use keyrota::gateway::{self, GatewayArgs};
 
 /// Machine identities for Kubernetes: rotated client credentials, and the token gateway that accepts them
 #[derive(Parser)]
@@ -17,11 +24,44 @@ struct Cli {
 enum Command {
     /// Print the CustomResourceDefinitions as YAML, for kubectl apply --server-side -f -
     Crds,
+    /// Make and rotate credentials: the one role that writes
+    Controller(ControllerArgs),
+    /// Trade credentials for tokens
+    Gateway(GatewayArgs),
+    /// Show it all at work in a real Kubernetes control plane on this machine
+    Demo(DemoArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Crds => print(&keyrota::crds::manifest()?),
+        Command::Controller(args) => {
+            block_on(controller::run(args, Arc::new(SystemClock), Arc::new(SystemEntropy), told_to_stop()))
+        }
+        Command::Gateway(args) => block_on(gateway::run(args, Arc::new(SystemClock), told_to_stop())),
+        Command::Demo(args) => block_on(demo::run(args)),
+    }
+}
+
+fn block_on(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(role)
+}
+
+/// SIGTERM, as the kubelet sends it, or Ctrl-C.
+async fn told_to_stop() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
 }
 

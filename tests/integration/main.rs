@@ -9,3 +9,5 @@ mod controlplane;
 mod generated;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod lifecycle;

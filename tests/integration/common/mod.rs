@@ -1,5 +1,7 @@
 //! What the tests share: one control plane, namespaces of their own, and a way to wait.
 
+pub(crate) mod operator;
+
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -82,4 +84,10 @@ pub(crate) async fn eventually<T>(what: &str, deadline: Duration, mut attempt: i
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// The TLS provider of this process, as `main` installs it.
+pub(crate) fn install_tls_provider() {
+    // A second test finds it installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

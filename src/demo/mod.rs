@@ -1,0 +1,161 @@
+//! `keyrota demo`: a real Kubernetes API server on this machine, with the controller and the gateway at work in it, and
+//! the main job done once before your eyes.
+
+mod install;
+mod show;
+mod steps;
+mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::SystemClock;
+use crate::config;
+use crate::controller::{self, ControllerArgs};
+use crate::controlplane::{self, ControlPlane, Environment};
+use crate::entropy::SystemEntropy;
+use crate::gateway::{self, GatewayArgs};
+pub use install::INSTALL;
+use steps::Steps;
+
+/// The namespace, the account and its Secret that the demo waits for: those of `crds/samples/serviceaccount.yaml`.
+const NAMESPACE: &str = "demo";
+const ACCOUNT: &str = "exporter";
+const SECRET: &str = "exporter-credentials";
+
+/// Settings of `keyrota demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArgs {
+    /// Show everything once, clean up, and exit with 0
+    #[arg(long)]
+    pub once: bool,
+
+    /// Write where everything is to this file, as JSON, once it is ready
+    #[arg(long, value_name = "FILE")]
+    pub info: Option<PathBuf>,
+
+    /// The gateway's port
+    #[arg(long, default_value_t = 31443, value_name = "PORT")]
+    pub port: u16,
+}
+
+/// Runs the demo until it is interrupted, or once.
+///
+/// # Errors
+/// The first step that fails, with the remedy. Everything that was started is stopped again.
+pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+    let mut steps = Steps::start();
+    check_port(args.port)?;
+    let control_plane = ControlPlane::start(&Environment::from_process(), &controlplane::Options::default()).await?;
+    steps.done(&format!("a real kube-apiserver, etcd and controller-manager at {}", control_plane.url()));
+    let outcome = tokio::select! {
+        outcome = in_cluster(&args, &control_plane, &mut steps) => outcome,
+        interrupted = interrupted() => interrupted,
+    };
+    if let Some(info) = &args.info {
+        // What it says is no longer true.
+        let _ = std::fs::remove_file(info);
+    }
+    control_plane.stop().await?;
+    steps.done("all stopped and cleaned up");
+    outcome
+}
+
+/// Found out before minutes are spent on a control plane.
+fn check_port(port: u16) -> anyhow::Result<()> {
+    std::net::TcpListener::bind(("127.0.0.1", port)).map(drop).with_context(|| {
+        format!("port {port} on 127.0.0.1 is taken: stop what listens there, or give --port another one")
+    })
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+async fn in_cluster(args: &DemoArgs, control_plane: &ControlPlane, steps: &mut Steps) -> anyhow::Result<()> {
+    install::crds_and_roles(control_plane).await?;
+    steps.done("CRDs, namespace keyrota-system, and an identity with its own rights for controller and gateway");
+    let (stop, stopped) = watch::channel(false);
+    let mut roles = JoinSet::new();
+    let health_port = free_port()?;
+    start_roles(args, control_plane, health_port, &stopped, &mut roles).await?;
+    let shown = async {
+        install::samples(control_plane).await?;
+        steps.done("the samples of crds/samples applied");
+        let account = token::wait_until_ready(control_plane, steps).await?;
+        steps.done(&format!("the account {NAMESPACE}/{ACCOUNT} is Ready, its credential in the Secret {SECRET}"));
+        let grant = token::get_and_verify(control_plane, args.port).await?;
+        steps.done("a token from the gateway, with the manual's request, and verified with the issuer's key");
+        show::everything(args, control_plane, &account, &grant, health_port)
+    };
+    tokio::select! {
+        shown = shown => shown?,
+        ended = roles.join_next() => return Err(ended_early(ended)),
+    }
+    if !args.once {
+        tokio::select! {
+            ended = roles.join_next() => return Err(ended_early(ended)),
+            interrupted = interrupted() => interrupted?,
+        }
+    }
+    stop.send_replace(true);
+    while let Some(ended) = roles.join_next().await {
+        ended.context("a role panicked")??;
+    }
+    Ok(())
+}
+
+fn ended_early(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>) -> anyhow::Error {
+    match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Err(error)) => anyhow::Error::new(error).context("a role panicked"),
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("the controller or the gateway ended by itself"),
+    }
+}
+
+/// The controller and the gateway, each under its own service account.
+async fn start_roles(
+    args: &DemoArgs,
+    control_plane: &ControlPlane,
+    health_port: u16,
+    stopped: &watch::Receiver<bool>,
+    roles: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let as_controller = control_plane.service_account_kubeconfig("keyrota-system", "keyrota-controller").await?;
+    let as_gateway = control_plane.service_account_kubeconfig("keyrota-system", "keyrota-gateway").await?;
+    let external_url = format!("https://localhost:{}", args.port);
+    let controller: ControllerArgs =
+        config::parse(&["--kubeconfig", path(&as_controller)?, "--external-url", &external_url])?;
+    let listen = format!("127.0.0.1:{}", args.port);
+    let health = format!("127.0.0.1:{health_port}");
+    let gateway: GatewayArgs =
+        config::parse(&["--kubeconfig", path(&as_gateway)?, "--listen", &listen, "--health-listen", &health])?;
+    let wait = |mut stopped: watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let clock = Arc::new(SystemClock);
+    roles.spawn(controller::run(controller, clock.clone(), Arc::new(SystemEntropy), wait(stopped.clone())));
+    roles.spawn(gateway::run(gateway, clock, wait(stopped.clone())));
+    Ok(())
+}
+
+fn path(path: &std::path::Path) -> anyhow::Result<&str> {
+    path.to_str().with_context(|| format!("the path {} is not UTF-8: set TMPDIR to one that is", path.display()))
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+    match listener.local_addr()?.port() {
+        0 => bail!("the system gave no port"),
+        port => Ok(port),
+    }
+}

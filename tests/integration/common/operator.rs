@@ -1,0 +1,274 @@
+//! An operator of one's own: a tenant namespace, an operator namespace, a controller under its own service account and
+//! rights, and a clock that a test can move.
+
+use std::process::Stdio;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
+use keyrota::clock::{Clock, ManualClock, SystemClock};
+use keyrota::controlplane::ControlPlane;
+use keyrota::domain::names;
+use keyrota::domain::record::{DATA_KEY, Record};
+use keyrota::entropy::SystemEntropy;
+use keyrota::{config, controller, crds, demo};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{TestNamespace, control_plane, eventually, namespace};
+
+/// How long anything that an operator does may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// The CRDs, once for all tests.
+pub(crate) fn install_crds(control_plane: &ControlPlane) {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let manifest = crds::manifest().unwrap();
+        kubectl(control_plane, &["apply", "--server-side", "-f", "-"], &manifest);
+        kubectl(control_plane, &["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"], &manifest);
+    });
+}
+
+/// Runs kubectl as the administrator and returns what it prints.
+pub(crate) fn kubectl(control_plane: &ControlPlane, arguments: &[&str], input: &str) -> String {
+    use std::io::Write;
+    let mut child = std::process::Command::new(control_plane.kubectl())
+        .arg("--kubeconfig")
+        .arg(control_plane.kubeconfig())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// One operator and the namespace that it looks after.
+pub(crate) struct Operator {
+    pub(crate) control_plane: &'static ControlPlane,
+    pub(crate) client: Client,
+    pub(crate) tenant: TestNamespace,
+    pub(crate) own: TestNamespace,
+    pub(crate) clock: Arc<dyn Clock>,
+    controller: Option<JoinHandle<anyhow::Result<()>>>,
+    kubeconfig: String,
+}
+
+impl Operator {
+    /// On the system's clock.
+    pub(crate) async fn start() -> Self {
+        Self::with_clock(Arc::new(SystemClock)).await
+    }
+
+    /// On a clock that starts now and is moved by the test.
+    pub(crate) async fn on_manual_clock() -> (Self, ManualClock) {
+        let clock = ManualClock::at(SystemClock.now());
+        (Self::with_clock(Arc::new(clock.clone())).await, clock)
+    }
+
+    async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let mut operator = Self::prepared(clock).await;
+        operator.start_controller();
+        operator
+    }
+
+    /// Everything but a running controller.
+    pub(crate) async fn prepared(clock: Arc<dyn Clock>) -> Self {
+        super::install_tls_provider();
+        let control_plane = control_plane();
+        install_crds(control_plane);
+        let (tenant, own) = (namespace(control_plane).await, namespace(control_plane).await);
+        let roles = demo::INSTALL
+            .replace("keyrota-system", &own.name)
+            .replace("{name: keyrota-controller}", &format!("{{name: keyrota-controller-{}}}", own.name))
+            .replace("{name: keyrota-gateway}", &format!("{{name: keyrota-gateway-{}}}", own.name))
+            .replace(
+                "kind: ClusterRole, name: keyrota-controller",
+                &format!("kind: ClusterRole, name: keyrota-controller-{}", own.name),
+            )
+            .replace(
+                "kind: ClusterRole, name: keyrota-gateway",
+                &format!("kind: ClusterRole, name: keyrota-gateway-{}", own.name),
+            );
+        kubectl(control_plane, &["apply", "--server-side", "-f", "-"], &roles);
+        let kubeconfig = control_plane.service_account_kubeconfig(&own.name, "keyrota-controller").await.unwrap();
+        Self {
+            control_plane,
+            client: control_plane.client().unwrap(),
+            tenant,
+            own,
+            clock,
+            controller: None,
+            kubeconfig: kubeconfig.to_str().unwrap().to_owned(),
+        }
+    }
+
+    pub(crate) fn start_controller(&mut self) {
+        let arguments = [
+            "--kubeconfig",
+            &self.kubeconfig,
+            "--operator-namespace",
+            &self.own.name,
+            "--watch-namespaces",
+            &self.tenant.name,
+        ];
+        let arguments = config::parse(&arguments).unwrap();
+        let run = controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), std::future::pending());
+        self.controller = Some(tokio::spawn(run));
+    }
+
+    /// As a kill -9 would: no step more.
+    pub(crate) async fn kill_controller(&mut self) {
+        if let Some(controller) = self.controller.take() {
+            controller.abort();
+            let _ = controller.await;
+        }
+    }
+
+    /// The user that the API server sees the controller as.
+    pub(crate) fn controller_user(&self) -> String {
+        format!("system:serviceaccount:{}:keyrota-controller", self.own.name)
+    }
+
+    pub(crate) fn accounts(&self) -> Api<ServiceAccount> {
+        Api::namespaced(self.client.clone(), &self.tenant.name)
+    }
+
+    pub(crate) fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.tenant.name)
+    }
+
+    pub(crate) fn own_secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.own.name)
+    }
+
+    /// Creates an account with this spec.
+    pub(crate) async fn create(&self, name: &str, spec: serde_json::Value) -> ServiceAccount {
+        let object = json!({
+            "apiVersion": "keyrota.dev/v1alpha1", "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": self.tenant.name}, "spec": spec,
+        });
+        let object: ServiceAccount = serde_json::from_value(object).unwrap();
+        self.accounts().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// Creates an account and waits until it is Ready.
+    pub(crate) async fn ready(&self, name: &str, spec: serde_json::Value) -> ServiceAccount {
+        self.create(name, spec).await;
+        self.until(name, "Ready", |status| condition(status, "Ready").0 == Some(ConditionStatus::True)).await
+    }
+
+    /// Merges a change into an account.
+    pub(crate) async fn edit(&self, name: &str, change: serde_json::Value) -> ServiceAccount {
+        let patch = kube::api::Patch::Merge(change);
+        self.accounts().patch(name, &kube::api::PatchParams::default(), &patch).await.unwrap()
+    }
+
+    /// Waits until an account's status, of its present generation, is as wanted.
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&ServiceAccountStatus) -> bool,
+    ) -> ServiceAccount {
+        let accounts = self.accounts();
+        let mut last = String::new();
+        let found = tokio::time::timeout(SOON, async {
+            loop {
+                let account = accounts.get(name).await.unwrap();
+                let status = account.status.clone().unwrap_or_default();
+                if Some(status.observed_generation) == account.metadata.generation && wanted(&status) {
+                    return account;
+                }
+                last = format!("{status:?}");
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        })
+        .await;
+        found.unwrap_or_else(|_| panic!("{name} is not {what} after {SOON:?}: {last}"))
+    }
+
+    /// The published credential.
+    pub(crate) async fn credential(&self, secret: &str) -> (String, String) {
+        let secret = self.secrets().get(secret).await.unwrap();
+        (text(&secret, "client-id"), text(&secret, "client-secret"))
+    }
+
+    /// Waits until the published credential is another one.
+    pub(crate) async fn next_credential(&self, secret: &str, old: &(String, String)) -> (String, String) {
+        let secrets = self.secrets();
+        eventually("another credential is published", SOON, async || {
+            let found = secrets.get_opt(secret).await.unwrap()?;
+            let pair = (text(&found, "client-id"), text(&found, "client-secret"));
+            (pair != *old).then_some(pair)
+        })
+        .await
+    }
+
+    /// An account's record.
+    pub(crate) async fn record(&self, account: &ServiceAccount) -> Option<Record> {
+        let secret = self.own_secrets().get_opt(&names::record(&account.uid().unwrap())).await.unwrap()?;
+        Some(Record::parse(&secret.data.unwrap()[DATA_KEY].0).unwrap())
+    }
+
+    /// Waits until an account's record holds no staged version.
+    pub(crate) async fn settled_record(&self, account: &ServiceAccount) -> Record {
+        eventually("the record has settled", SOON, async || {
+            self.record(account).await.filter(|record| record.current().is_some() && record.staged().count() == 0)
+        })
+        .await
+    }
+
+    /// Tombstones of the operator namespace.
+    pub(crate) async fn tombstones(&self) -> Vec<ConfigMap> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own.name);
+        let selector = ListParams::default().labels(&format!("{}=true", names::LABEL_TOMBSTONE));
+        api.list(&selector).await.unwrap().items
+    }
+
+    /// Writes by the controller that the audit log shows, Events and Leases apart: (verb, resource, name).
+    pub(crate) fn writes(&self) -> Vec<(String, String, String)> {
+        let log = std::fs::read_to_string(self.control_plane.audit_log().unwrap()).unwrap();
+        let user = self.controller_user();
+        log.lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter(|entry| entry["user"]["username"] == user.as_str())
+            .filter(|entry| {
+                ["create", "update", "patch", "delete"].contains(&entry["verb"].as_str().unwrap_or_default())
+            })
+            .map(|entry| {
+                let field = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                (field(&entry["verb"]), field(&entry["objectRef"]["resource"]), field(&entry["objectRef"]["name"]))
+            })
+            .filter(|(_, resource, _)| resource != "events" && resource != "leases")
+            .collect()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if let Some(controller) = &self.controller {
+            controller.abort();
+        }
+    }
+}
+
+/// A condition's status and reason.
+pub(crate) fn condition(status: &ServiceAccountStatus, type_: &str) -> (Option<ConditionStatus>, String) {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_);
+    (found.map(|c| c.status), found.map(|c| c.reason.clone()).unwrap_or_default())
+}
+
+/// A Secret's value as text; empty when it is not there.
+pub(crate) fn text(secret: &Secret, key: &str) -> String {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.clone());
+    String::from_utf8(bytes.unwrap_or_default()).unwrap()
+}
