@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -40,9 +40,16 @@ impl Timestamp {
     }
 }
 
+/// 0000-01-01T00:00:00Z and 9999-12-31T23:59:59Z in Unix time: RFC 3339 can write no other year. A user's offset reaches
+/// beyond them (`0000-01-01T00:00:00+01:00`), and a record with such a time could not be read any more.
+const WRITABLE: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
 impl From<DateTime<Utc>> for Timestamp {
+    /// Cuts off the fraction and stays within the years 0 to 9999. A leap second is the second before it: the API
+    /// server cannot read `:60`.
     fn from(time: DateTime<Utc>) -> Self {
-        Self(time.trunc_subsecs(0))
+        let seconds = time.timestamp().clamp(*WRITABLE.start(), *WRITABLE.end());
+        Self(DateTime::from_timestamp(seconds, 0).unwrap_or_default())
     }
 }
 
@@ -88,12 +95,40 @@ impl JsonSchema for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
 
     #[test]
     fn a_time_survives_its_own_text() {
         let time = Timestamp::from(DateTime::from_timestamp(1_650_369_367, 987_654_321).unwrap());
         assert_eq!(time.to_string(), "2022-04-19T11:56:07Z");
         assert_eq!(Timestamp::parse(&time.to_string()).unwrap(), time);
+    }
+
+    #[rstest]
+    #[case("0000-01-01T00:00:00+23:59", "0000-01-01T00:00:00Z")]
+    #[case("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z")]
+    #[case("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z")]
+    #[case("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59Z")]
+    fn a_time_that_the_wire_cannot_carry_becomes_the_nearest_that_it_can(#[case] text: &str, #[case] kept: &str) {
+        let time = Timestamp::parse(text).unwrap();
+        assert_eq!(time.to_string(), kept);
+        assert_eq!(Timestamp::parse(kept).unwrap(), time);
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_survives_its_own_text(seconds in any::<i64>(), nanos in 0..2_000_000_000_u32) {
+            let time = DateTime::from_timestamp(seconds % 8_000_000_000_000, nanos).map(Timestamp::from);
+            prop_assert_eq!(time.map(|time| Timestamp::parse(&time.to_string()).unwrap()), time);
+        }
+
+        #[test]
+        fn arithmetic_never_leaves_what_can_be_written(seconds in any::<i64>(), delta in any::<i32>()) {
+            let time = DateTime::from_timestamp(seconds % 300_000_000_000, 0).map_or(DateTime::UNIX_EPOCH, |time| time);
+            let moved = Timestamp::from(time).saturating_add(TimeDelta::seconds(i64::from(delta) * 100));
+            prop_assert_eq!(Timestamp::parse(&moved.to_string()).unwrap(), moved);
+        }
     }
 
     #[test]

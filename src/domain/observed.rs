@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use super::account::Account;
 use super::record::Record;
 use super::trigger::Triggers;
+use crate::api::ServiceAccountStatus;
 
 /// The input of [`super::decide::decide`].
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ pub struct Observed {
     pub triggers: Triggers,
     /// Its record, or none before the first credential (or after the record was lost).
     pub record: Option<Record>,
-    /// The client ID that the status still shows; tells a lost record from a new account.
-    pub reported_client_id: Option<String>,
+    /// What the status still shows.
+    pub reported: Reported,
     /// The Secret under the published name.
     pub secret: Published,
     /// The issuer that serves the account.
@@ -29,6 +30,22 @@ pub struct Observed {
     pub missing_groups: Vec<String>,
     /// The namespace is being deleted.
     pub namespace_ending: bool,
+}
+
+/// What the status shows of a record: all that is left when the record is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// The client ID; tells a lost record from a new account.
+    pub client_id: Option<String>,
+    /// The highest version number, so that none is given out twice.
+    pub version: i64,
+}
+
+impl From<&ServiceAccountStatus> for Reported {
+    fn from(status: &ServiceAccountStatus) -> Self {
+        let version = status.credentials.iter().map(|credential| credential.version).max();
+        Self { client_id: status.client_id.clone(), version: version.unwrap_or_default() }
+    }
 }
 
 /// The Secret under the published name.

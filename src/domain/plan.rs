@@ -53,7 +53,7 @@ pub enum Action {
 pub struct Change {
     /// Why.
     pub reason: Reason,
-    /// The client ID to keep; none for a new one.
+    /// The client ID that it has; none when one is to be drawn.
     pub client_id: Option<String>,
     /// The trigger values that it answers.
     pub answers: Handled,

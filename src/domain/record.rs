@@ -180,6 +180,13 @@ impl Record {
         self.versions.iter().filter(|version| version.state == State::Staged)
     }
 
+    /// The client ID of staged versions that is not the current one, if there is one.
+    #[must_use]
+    pub fn staged_client_id(&self) -> Option<&str> {
+        let current = self.current().map(|current| current.client_id.as_str());
+        self.staged().map(|staged| staged.client_id.as_str()).filter(|id| Some(*id) != current).last()
+    }
+
     /// A version by its number.
     #[must_use]
     pub fn version(&self, number: i64) -> Option<&Version> {
@@ -190,7 +197,7 @@ impl Record {
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         let current = self.external_client_id.as_deref().or(self.current().map(|v| v.client_id.as_str()));
-        let staged = self.staged().last().map(|v| v.client_id.as_str()).filter(|id| Some(*id) != current);
+        let staged = self.staged_client_id();
         let previous = self.previous().map(|v| v.client_id.as_str()).filter(|id| Some(*id) != current);
         let client_ids = [
             (names::LABEL_CLIENT_ID, current),

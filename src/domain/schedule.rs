@@ -1,4 +1,4 @@
-//! When time alone changes something.
+//! When an Automatic account's next secret is due.
 //!
 //! ```text
 //! notBefore                       rotation                    notAfter
@@ -12,7 +12,6 @@ use chrono::TimeDelta;
 
 use super::account::{Account, SecretSettings};
 use super::credential::Version;
-use super::record::Record;
 use crate::api::Timestamp;
 use crate::api::service_account::Rotation;
 
@@ -23,21 +22,6 @@ pub fn rotation_time(account: &Account, settings: &SecretSettings, current: &Ver
         let jitter = jitter(&account.owner.uid, settings.overlap);
         current.not_after.saturating_add(jitter - settings.overlap)
     })
-}
-
-/// The next moment after `now` at which the account's rules or status say something else.
-#[must_use]
-pub fn wake(
-    account: &Account,
-    settings: &SecretSettings,
-    record: Option<&Record>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let record = record?;
-    let rotation =
-        record.current().filter(|_| account.enabled).and_then(|current| rotation_time(account, settings, current));
-    let ends = [record.current(), record.previous()].into_iter().flatten().map(|version| version.not_after);
-    ends.chain(rotation).filter(|time| *time > now).min()
 }
 
 /// Spreads accounts that were made together; the same for an account for ever.

@@ -37,11 +37,13 @@ pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> 
     let external_id = record.as_ref().and_then(|record| record.external_client_id.clone());
     ServiceAccountStatus {
         observed_generation: account.generation,
-        client_id: current.map(|version| version.client_id.clone()).or(external_id),
+        // Of a lost record the status is all that is left: kept until the record is rebuilt from it.
+        client_id: current.map(|version| version.client_id.clone()).or(external_id).or_else(|| old.client_id.clone()),
         account_status: Some(if account.enabled { AccountStatus::Active } else { AccountStatus::Inactive }),
         client_secret_status: Some(secret_status(account, current, now)),
         client_secret_expiry_time: current.map(|version| version.not_after),
         next_rotation_time: internal
+            .filter(|_| account.enabled)
             .zip(current)
             .and_then(|(settings, current)| schedule::rotation_time(account, settings, current)),
         last_access_time: old.last_access_time,
@@ -71,9 +73,9 @@ fn secret_status(account: &Account, current: Option<&Version>, now: Timestamp) -
     }
 }
 
-/// Newest first; a previous version only while it works.
+/// Newest first; a previous version only while it works. Without a record, as they were reported last.
 fn credentials(record: Option<&Record>, old: &ServiceAccountStatus, now: Timestamp) -> Vec<Credential> {
-    let Some(record) = record else { return Vec::new() };
+    let Some(record) = record else { return old.credentials.clone() };
     let previous = record.previous().filter(|version| version.works_at(now));
     record.current().into_iter().chain(previous).map(|version| credential(version, old)).collect()
 }

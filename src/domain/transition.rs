@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::account::{Account, SecretSettings};
 use super::credential::{Reason, SecretHash, State, Version};
+use super::observed::Reported;
 use super::plan::Change;
 use super::record::{Published, Record};
 use crate::api::Timestamp;
@@ -21,7 +22,7 @@ pub fn stage(
     settings: &SecretSettings,
     now: Timestamp,
 ) -> Record {
-    record.last_version += 1;
+    record.last_version = record.last_version.saturating_add(1);
     record.versions.push(Version {
         version: record.last_version,
         client_id,
@@ -41,7 +42,8 @@ pub fn stage(
 /// Step 3: the version that the live Secret holds becomes the current one, the current one the previous one with its
 /// end, and everything else is dropped: the oldest, and what other controllers staged in vain.
 ///
-/// Returns the record unchanged when `version` is not staged (any more).
+/// After a leak the tokens of every version before the new one are inactive: a change may just have come in between, so
+/// it is not known which of them leaked. Returns the record unchanged when `version` is not staged (any more).
 #[must_use]
 pub fn retire(mut record: Record, version: i64, published: Published, grace: TimeDelta, now: Timestamp) -> Record {
     let Some(mut next) = record.staged().find(|staged| staged.version == version).cloned() else { return record };
@@ -52,7 +54,8 @@ pub fn retire(mut record: Record, version: i64, published: Published, grace: Tim
         old
     });
     if next.reason == Reason::Compromised {
-        record.compromised_versions.extend(outgoing.as_ref().map(|old| old.version));
+        let others = record.versions.iter().map(|other| other.version).filter(|other| *other != version);
+        record.compromised_versions.extend(others);
     }
     if let Some(answers) = next.answers.take() {
         record.handled = record.handled.merged(&answers);
@@ -63,12 +66,14 @@ pub fn retire(mut record: Record, version: i64, published: Published, grace: Tim
     record
 }
 
-fn end_of_outgoing(old: &Version, reason: Reason, grace: TimeDelta, now: Timestamp) -> Timestamp {
+/// When a version ends that one made for `reason` replaced at `retired`, if its own expiry does not come first.
+#[must_use]
+pub fn end_of_outgoing(old: &Version, reason: Reason, grace: TimeDelta, retired: Timestamp) -> Timestamp {
     match reason {
         Reason::Created | Reason::Scheduled => old.not_after,
-        Reason::Requested | Reason::ClientIdRegenerated => now.saturating_add(grace),
-        Reason::Repaired => now.saturating_add(grace.max(REPAIR_GRACE)),
-        Reason::Compromised => now,
+        Reason::Requested | Reason::ClientIdRegenerated => retired.saturating_add(grace),
+        Reason::Repaired => retired.saturating_add(grace.max(REPAIR_GRACE)),
+        Reason::Compromised => retired,
     }
 }
 
@@ -91,10 +96,11 @@ pub fn shorten_grace(mut record: Record, not_after: Timestamp) -> Record {
     record
 }
 
-/// The record of an account that has none yet.
+/// The record of an account that has none, or none any more: its numbers go on from those that were reported.
 #[must_use]
-pub fn fresh_record(account: &Account) -> Record {
+pub fn fresh_record(account: &Account, reported: &Reported) -> Record {
     let mut record = Record::new(account.owner.clone());
+    record.last_version = reported.version;
     record.created_by.clone_from(&account.created_by);
     record.created_time = Some(account.created);
     record

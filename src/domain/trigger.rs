@@ -16,6 +16,8 @@ pub struct Triggers {
     pub present: Handled,
     /// `keyrota.dev/regenerate` asks for the client ID, not only for the secret.
     pub annotation_wants_client_id: bool,
+    /// Times of annotations that lie too far ahead to be acted on yet.
+    pub ahead: Handled,
     /// Annotations that are ignored, and why.
     pub ignored: Vec<Ignored>,
 }
@@ -27,6 +29,13 @@ pub struct Ignored {
     pub annotation: &'static str,
     /// What is wrong with its value, and the remedy.
     pub problem: String,
+}
+
+impl Ignored {
+    fn ahead(annotation: &'static str, time: Timestamp) -> Self {
+        let problem = format!("{time} is more than 5 minutes in the future: write the present time");
+        Self { annotation, problem }
+    }
 }
 
 impl Triggers {
@@ -41,7 +50,11 @@ impl Triggers {
         }
         let annotation = |key| object.metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
         if let Some(text) = annotation(api::REGENERATE) {
-            match parse_regenerate(text, now) {
+            match parse_regenerate(text) {
+                Ok((_, time)) if too_far(time, now) => {
+                    triggers.ahead.regenerate_time = Some(time);
+                    triggers.ignored.push(Ignored::ahead(api::REGENERATE, time));
+                }
                 Ok((wants_client_id, time)) => {
                     triggers.present.regenerate_time = Some(time);
                     triggers.annotation_wants_client_id = wants_client_id;
@@ -50,12 +63,25 @@ impl Triggers {
             }
         }
         if let Some(text) = annotation(api::COMPROMISED) {
-            match parse_time(text, now) {
+            match parse_time(text) {
+                Ok(time) if too_far(time, now) => {
+                    triggers.ahead.compromised_time = Some(time);
+                    triggers.ignored.push(Ignored::ahead(api::COMPROMISED, time));
+                }
                 Ok(time) => triggers.present.compromised_time = Some(time),
                 Err(problem) => triggers.ignored.push(Ignored { annotation: api::COMPROMISED, problem }),
             }
         }
         triggers
+    }
+
+    /// When an annotation that still lies too far ahead is acted on.
+    #[must_use]
+    pub fn opening(&self, handled: &Handled) -> Option<Timestamp> {
+        let regenerate = self.ahead.regenerate_time.filter(|_| self.ahead.regenerate_time > handled.regenerate_time);
+        let compromised =
+            self.ahead.compromised_time.filter(|_| self.ahead.compromised_time > handled.compromised_time);
+        regenerate.into_iter().chain(compromised).min().map(|time| time.saturating_add(-TOLERATED_AHEAD))
     }
 
     /// The leak was reported after the one that was handled.
@@ -79,7 +105,11 @@ impl Triggers {
     }
 }
 
-fn parse_regenerate(text: &str, now: Timestamp) -> Result<(bool, Timestamp), String> {
+fn too_far(time: Timestamp, now: Timestamp) -> bool {
+    time > now.saturating_add(TOLERATED_AHEAD)
+}
+
+fn parse_regenerate(text: &str) -> Result<(bool, Timestamp), String> {
     let shape = "write client-secret@<RFC 3339 time> or client-id@<RFC 3339 time>";
     let (what, time) = text.split_once('@').ok_or_else(|| format!("{} has no @: {shape}", quoted(text)))?;
     let wants_client_id = match what {
@@ -87,16 +117,11 @@ fn parse_regenerate(text: &str, now: Timestamp) -> Result<(bool, Timestamp), Str
         "client-id" => true,
         _ => return Err(format!("{} is neither client-secret nor client-id: {shape}", quoted(what))),
     };
-    Ok((wants_client_id, parse_time(time, now)?))
+    Ok((wants_client_id, parse_time(time)?))
 }
 
-fn parse_time(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let time =
-        Timestamp::parse(text).map_err(|_| format!("{} is not an RFC 3339 time, for example {now}", quoted(text)))?;
-    if time > now.saturating_add(TOLERATED_AHEAD) {
-        return Err(format!("{time} is more than 5 minutes in the future: write the present time"));
-    }
-    Ok(time)
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| format!("{} is not an RFC 3339 time such as 2026-01-31T12:00:00Z", quoted(text)))
 }
 
 /// A user's text for a message: short, on one line, without control characters.
