@@ -1,6 +1,7 @@
 //! The one binary, a role per subcommand.
 
 use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
 
 use std::sync::Arc;
 
@@ -32,7 +33,18 @@ enum Command {
     Demo(DemoArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes on one line; a backtrace tells a user nothing.
+            eprintln!("keyrota: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Crds => print(&keyrota::crds::manifest()?),
         Command::Controller(args) => {

@@ -21,7 +21,7 @@ use crate::api::{TYPE_CREDENTIALS, TYPE_RECORD, Timestamp};
 use crate::domain::account::{Authentication, SecretSettings};
 use crate::domain::credential::Version;
 use crate::domain::names;
-use crate::domain::observed::Published as Seen;
+use crate::domain::observed::{Observed, Published as Seen};
 use crate::domain::plan::{Action, Change};
 use crate::domain::publication::{Content, Publication};
 use crate::domain::record::{self, Published, Record};
@@ -237,7 +237,8 @@ async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Re
 }
 
 fn record_of(sight: &Sight) -> Record {
-    sight.observed.record.clone().unwrap_or_else(|| transition::fresh_record(&sight.observed.account))
+    let Observed { account, record, reported, .. } = &sight.observed;
+    record.clone().unwrap_or_else(|| transition::fresh_record(account, reported))
 }
 
 fn identity(secret: Option<&Secret>) -> Published {

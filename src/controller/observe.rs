@@ -16,7 +16,7 @@ use crate::api::{GROUP, ServiceAccount, TYPE_CREDENTIALS};
 use crate::domain::account::{Account, Authentication, SecretSettings};
 use crate::domain::issuer::Issuer;
 use crate::domain::names;
-use crate::domain::observed::{Observed, Published};
+use crate::domain::observed::{Observed, Published, Reported};
 use crate::domain::publication::{self, Content, Publication};
 use crate::domain::record::{self, Record};
 use crate::domain::trigger::Triggers;
@@ -122,7 +122,7 @@ fn surroundings(context: &Context, object: Arc<ServiceAccount>, account: Account
     let triggers = Triggers::read(&object, &account, context.clock.timestamp());
     let observed = Observed {
         triggers,
-        reported_client_id: object.status.as_ref().and_then(|status| status.client_id.clone()),
+        reported: object.status.as_ref().map(Reported::from).unwrap_or_default(),
         secret: Published::Missing,
         grace: issuer.grace,
         rival: rival(context, &account, &issuers, &issuer),

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use clap::Args;
+use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::future::{BoxFuture, FutureExt, Shared, join_all};
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -179,9 +180,11 @@ impl Triggers {
     }
 }
 
+type AccountStream = BoxStream<'static, watcher::Result<ServiceAccount>>;
+
 /// The accounts of one namespace, or of all.
 struct Lane {
-    accounts: std::pin::Pin<Box<dyn Stream<Item = watcher::Result<ServiceAccount>> + Send>>,
+    accounts: AccountStream,
     store: Store<ServiceAccount>,
     single: UnboundedReceiver<ObjectRef<ServiceAccount>>,
     everybody: tokio::sync::watch::Receiver<()>,
@@ -253,7 +256,7 @@ fn watch_accounts(
     client: &Client,
     namespace: Option<&str>,
     deleted: tokio::sync::mpsc::UnboundedSender<Deleted>,
-) -> (Store<ServiceAccount>, std::pin::Pin<Box<dyn Stream<Item = watcher::Result<ServiceAccount>> + Send>>) {
+) -> (Store<ServiceAccount>, AccountStream) {
     let (store, writer) = reflector::store();
     let api: Api<DeserializeGuard<ServiceAccount>> = scoped(client, namespace);
     let stream = watch::events(api, watch::config(), "serviceaccounts")

@@ -160,21 +160,20 @@ fn owned(content: &Content) -> Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::service_account::KeyNames;
+    use crate::api::service_account::{ClientSecret, KeyNames, Template};
     use crate::api::{ServiceAccount, ServiceAccountSpec, Timestamp};
     use crate::domain::account::{Account, Authentication};
     use crate::domain::credential::{Reason, SecretHash, State};
 
     fn settings(renamed: Option<KeyNames>) -> SecretSettings {
-        let mut spec = ServiceAccountSpec::default();
-        let mut secret = crate::api::service_account::ClientSecret::default();
-        secret.template = Some(crate::api::service_account::Template {
+        let template = Template {
             labels: [("team".to_owned(), "payments".to_owned())].into(),
             extra_data: [("tenant".to_owned(), "acme".to_owned())].into(),
             keys: renamed,
-            ..Default::default()
-        });
-        spec.client_secret = Some(secret);
+            ..Template::default()
+        };
+        let secret = ClientSecret { template: Some(template), ..ClientSecret::default() };
+        let spec = ServiceAccountSpec { client_secret: Some(secret), ..ServiceAccountSpec::default() };
         match Account::parse(&ServiceAccount::new("exporter", spec)).unwrap().authentication {
             Authentication::Internal(settings) => settings,
             Authentication::External { .. } => unreachable!("the spec is Internal"),

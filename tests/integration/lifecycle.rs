@@ -5,7 +5,6 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use keyrota::api::service_account::{AccountStatus, ClientSecretStatus, Reason};
 use keyrota::api::{ConditionStatus, ServiceAccount, TYPE_CREDENTIALS};
-use keyrota::clock::Clock;
 use keyrota::domain::mint;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
