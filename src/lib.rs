@@ -11,5 +11,9 @@ pub mod api;
 pub mod clock;
 pub mod config;
 pub mod crds;
+pub mod gateway;
+pub mod index;
+pub mod server;
+pub mod telemetry;
 
 pub mod domain;
