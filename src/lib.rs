@@ -17,4 +17,7 @@ pub mod demo;
 pub mod domain;
 pub mod entropy;
 pub mod gateway;
+pub mod index;
+pub mod server;
+pub mod telemetry;
 pub mod watch;

@@ -1,8 +1,7 @@
-//! The one binary, a role per subcommand.
+//! The one binary, a table of contents: one arm for each role.
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -12,11 +11,15 @@ use keyrota::controller::{self, ControllerArgs};
 use keyrota::demo::{self, DemoArgs};
 use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::{self, GatewayArgs};
+use keyrota::telemetry::{self, LogArgs};
+use keyrota::{crds, server};
 
 /// Machine identities for Kubernetes: rotated client credentials, and the token gateway that accepts them
 #[derive(Parser)]
 #[command(name = "keyrota", version, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,15 +29,15 @@ enum Command {
     /// Print the CustomResourceDefinitions as YAML, for kubectl apply --server-side -f -
     Crds,
     /// Make and rotate credentials: the one role that writes
-    Controller(ControllerArgs),
+    Controller(Box<ControllerArgs>),
     /// Trade credentials for tokens
-    Gateway(GatewayArgs),
-    /// Show it all at work in a real Kubernetes control plane on this machine
+    Gateway(Box<GatewayArgs>),
+    /// Show it all at work, in a real Kubernetes control plane on this machine
     Demo(DemoArgs),
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The causes on one line; a backtrace tells a user nothing.
@@ -44,37 +47,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
-    match Cli::parse().command {
-        Command::Crds => print(&keyrota::crds::manifest()?),
+fn run(Cli { log, command }: Cli) -> anyhow::Result<()> {
+    server::install_crypto();
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    match command {
+        Command::Crds => print(&crds::manifest()?),
         Command::Controller(args) => {
-            block_on(controller::run(args, Arc::new(SystemClock), Arc::new(SystemEntropy), told_to_stop()))
+            telemetry::start(&log)?;
+            block_on(controller::run(*args, clock, entropy, server::told_to_stop()))
         }
-        Command::Gateway(args) => block_on(gateway::run(args, Arc::new(SystemClock), told_to_stop())),
-        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Gateway(args) => {
+            telemetry::start(&log)?;
+            block_on(gateway::run(*args, clock, server::told_to_stop()))
+        }
+        Command::Demo(args) => block_on(demo::run(args, &log)),
     }
 }
 
 fn block_on(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(role)
-}
-
-/// SIGTERM, as the kubelet sends it, or Ctrl-C.
-async fn told_to_stop() {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
 }
 
 /// A reader that has seen enough (`keyrota crds | head`) is no failure.

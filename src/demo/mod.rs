@@ -20,6 +20,7 @@ use crate::controller::{self, ControllerArgs};
 use crate::controlplane::{self, ControlPlane, Environment};
 use crate::entropy::SystemEntropy;
 use crate::gateway::{self, GatewayArgs};
+use crate::telemetry::{self, LogArgs};
 pub use install::INSTALL;
 use steps::Steps;
 
@@ -48,9 +49,12 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// The first step that fails, with the remedy. Everything that was started is stopped again.
-pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
+pub async fn run(args: DemoArgs, log: &LogArgs) -> anyhow::Result<()> {
     let mut steps = Steps::start();
     check_port(args.port)?;
+    let log_file =
+        tempfile::Builder::new().prefix("keyrota-demo-").suffix(".log").tempfile().context("cannot make a log file")?;
+    telemetry::start_in_file(log, log_file.reopen()?)?;
     let control_plane = ControlPlane::start(&Environment::from_process(), &controlplane::Options::default()).await?;
     steps.done(&format!("a real kube-apiserver, etcd and controller-manager at {}", control_plane.url()));
     let outcome = tokio::select! {
@@ -63,7 +67,10 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
     }
     control_plane.stop().await?;
     steps.done("all stopped and cleaned up");
-    outcome
+    outcome.or_else(|error| {
+        let (_, log) = log_file.keep().context("cannot keep the log file")?;
+        Err(error.context(format!("the demo failed; its log is {}", log.display())))
+    })
 }
 
 /// Found out before minutes are spent on a control plane.
@@ -93,6 +100,7 @@ async fn in_cluster(args: &DemoArgs, control_plane: &ControlPlane, steps: &mut S
         steps.done("the samples of crds/samples applied");
         let account = token::wait_until_ready(control_plane, steps).await?;
         steps.done(&format!("the account {NAMESPACE}/{ACCOUNT} is Ready, its credential in the Secret {SECRET}"));
+        token::wait_for_gateway(health_port, steps).await?;
         let grant = token::get_and_verify(control_plane, args.port).await?;
         steps.done("a token from the gateway, with the manual's request, and verified with the issuer's key");
         show::everything(args, control_plane, &account, &grant, health_port)
@@ -137,8 +145,16 @@ async fn start_roles(
         config::parse(&["--kubeconfig", path(&as_controller)?, "--external-url", &external_url])?;
     let listen = format!("127.0.0.1:{}", args.port);
     let health = format!("127.0.0.1:{health_port}");
-    let gateway: GatewayArgs =
-        config::parse(&["--kubeconfig", path(&as_gateway)?, "--listen", &listen, "--health-listen", &health])?;
+    let gateway: GatewayArgs = config::parse(&[
+        "--kubeconfig",
+        path(&as_gateway)?,
+        "--listen",
+        &listen,
+        "--health-listen",
+        &health,
+        "--drain",
+        "0s",
+    ])?;
     let wait = |mut stopped: watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };

@@ -1,5 +1,8 @@
 //! A token issuer as the rules see it: parsed, with defaults filled in; and which issuer serves what.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use chrono::TimeDelta;
 use thiserror::Error;
 
@@ -43,8 +46,11 @@ pub struct LegacySettings {
 impl LegacySettings {
     /// The claim `sub` of one account's tokens.
     #[must_use]
-    pub fn subject_of(&self, namespace: &str, name: &str) -> String {
-        self.subject.replace("{namespace}", namespace).replace("{name}", name)
+    pub fn subject_of(&self, namespace: &str, name: &str) -> Cow<'_, str> {
+        if !self.subject.contains('{') {
+            return Cow::Borrowed(&self.subject);
+        }
+        Cow::Owned(self.subject.replace("{namespace}", namespace).replace("{name}", name))
     }
 }
 
@@ -126,6 +132,10 @@ fn bounded(
 #[derive(Clone, Debug, Default)]
 pub struct Issuers {
     by_age: Vec<(Issuer, Timestamp)>,
+    /// Positions in `by_age`, so that a request costs two look-ups however many tenants there are.
+    namespaces: HashMap<String, usize>,
+    hosts: HashMap<String, usize>,
+    default: usize,
 }
 
 impl Issuers {
@@ -144,7 +154,17 @@ impl Issuers {
         if !by_age.iter().any(|(issuer, _)| issuer.name == DEFAULT_ISSUER) {
             by_age.push((Issuer::built_in(), Timestamp::from(chrono::DateTime::UNIX_EPOCH)));
         }
-        Self { by_age }
+        let (mut namespaces, mut hosts) = (HashMap::new(), HashMap::new());
+        for (at, (issuer, _)) in by_age.iter().enumerate() {
+            for namespace in &issuer.namespaces {
+                namespaces.entry(namespace.clone()).or_insert(at);
+            }
+            for host in &issuer.hosts {
+                hosts.entry(host.clone()).or_insert(at);
+            }
+        }
+        let default = by_age.iter().position(|(issuer, _)| issuer.name == DEFAULT_ISSUER).unwrap_or_default();
+        Self { by_age, namespaces, hosts, default }
     }
 
     /// The issuer of that name.
@@ -161,17 +181,22 @@ impl Issuers {
     /// The issuer that serves a namespace: the oldest that lists it, else `default`.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Option<&Issuer> {
-        self.iter()
-            .find(|issuer| issuer.namespaces.iter().any(|listed| listed == namespace))
-            .or_else(|| self.get(DEFAULT_ISSUER))
+        self.at(self.namespaces.get(namespace))
+    }
+
+    fn at(&self, position: Option<&usize>) -> Option<&Issuer> {
+        self.by_age.get(*position.unwrap_or(&self.default)).map(|(issuer, _)| issuer)
     }
 
     /// The issuer that a request's host belongs to: the oldest that lists it, else `default`. `host` is a Host header
     /// or authority, with or without port, in any case.
     #[must_use]
     pub fn of_host(&self, host: &str) -> Option<&Issuer> {
+        if self.hosts.is_empty() {
+            return self.at(None);
+        }
         let name = without_port(host).trim_end_matches('.').to_ascii_lowercase();
-        self.iter().find(|issuer| issuer.hosts.contains(&name)).or_else(|| self.get(DEFAULT_ISSUER))
+        self.at(self.hosts.get(&name))
     }
 
     /// The older issuer that has a namespace or host of this one already, and which.

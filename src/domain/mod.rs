@@ -1,6 +1,7 @@
 //! The rules: pure, with `now` and the random source as parameters. No async, no client, no clock, no environment.
 
 pub mod account;
+pub mod claims;
 pub mod credential;
 pub mod decide;
 pub mod duration;
@@ -13,6 +14,7 @@ pub mod publication;
 pub mod record;
 pub mod schedule;
 pub mod settle;
+pub mod token;
 pub mod transition;
 pub mod trigger;
 pub mod verifier;

@@ -1,0 +1,21 @@
+//! The token gateway: credentials in, a signed token out.
+//!
+//! `request → wire, basic → authenticate → grant → token → answer`. What thinks is pure (`basic`, `legacy::wire`,
+//! `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
+
+pub mod authenticate;
+pub mod basic;
+pub mod certificate;
+pub mod endpoint;
+pub mod freshen;
+pub mod grant;
+pub mod health;
+pub mod legacy;
+pub mod metrics;
+pub mod refusal;
+pub mod router;
+pub mod run;
+pub mod verify;
+
+pub use endpoint::App;
+pub use run::{GatewayArgs, run};

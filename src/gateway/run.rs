@@ -1,0 +1,176 @@
+//! The role: arguments, parts, listeners, shutdown.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use chrono::TimeDelta;
+use clap::{Args, ValueEnum};
+use prometheus_client::registry::Registry;
+use rand::rngs::SysRng;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use super::endpoint::{App, Dependencies};
+use super::freshen::Pace;
+use super::health::{self, Health};
+use super::metrics::{IndexMetrics, Metrics};
+use super::{certificate, router};
+use crate::clock::SharedClock;
+use crate::config::ClusterArgs;
+use crate::domain::duration;
+use crate::index::live::KubeLive;
+use crate::index::{Feed, Index, feed};
+use crate::server;
+
+/// Settings of the gateway.
+#[derive(Args, Clone, Debug)]
+pub struct GatewayArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Where tokens are issued
+    #[arg(long, env = "KEYROTA_GATEWAY_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// Where /healthz, /readyz and /metrics answer, in plain HTTP
+    #[arg(long, env = "KEYROTA_GATEWAY_HEALTH_LISTEN", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
+    pub health_listen: SocketAddr,
+
+    /// Where the certificate comes from; off only behind a mesh or proxy that does TLS
+    #[arg(long, env = "KEYROTA_GATEWAY_TLS", default_value = "secret", value_name = "MODE")]
+    pub tls: TlsMode,
+
+    /// The kubernetes.io/tls Secret in the operator namespace; a new certificate in it is used at once
+    #[arg(long, env = "KEYROTA_GATEWAY_TLS_SECRET", default_value = "keyrota-gateway-tls", value_name = "NAME")]
+    pub tls_secret: String,
+
+    /// How long tokens are issued on while the API server is away
+    #[arg(long, env = "KEYROTA_GATEWAY_MAX_STALE", default_value = "1h", value_name = "DURATION", value_parser = duration::parse)]
+    pub max_stale: TimeDelta,
+
+    /// How long to serve on, no longer ready, after being told to stop: load balancers need a moment to notice
+    #[arg(long, env = "KEYROTA_GATEWAY_DRAIN", default_value = "3s", value_name = "DURATION", value_parser = duration::parse)]
+    pub drain: TimeDelta,
+}
+
+/// Where the certificate comes from.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// From a Secret.
+    Secret,
+    /// No TLS.
+    Off,
+}
+
+/// Runs the gateway until `shutdown`; then stops being ready, serves on for `drain`, and ends the requests under way.
+///
+/// # Errors
+/// When there is no cluster, an address cannot be had, or a listener fails.
+pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let client = args.cluster.client().await?;
+    let namespace = args.cluster.operator_namespace.clone();
+    let index = Arc::new(Index::new(Feed::all(&args.cluster.watch_namespaces)));
+    let mut registry = Registry::default();
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    registry.register_collector(Box::new(IndexMetrics { index: index.clone(), clock: clock.clone() }));
+    let live = KubeLive::new(client.clone(), &namespace, args.cluster.watch_namespaces.clone());
+    let dependencies = Dependencies {
+        accounts: index.clone(),
+        live: Arc::new(live),
+        clock: clock.clone(),
+        max_stale: args.max_stale,
+        pace: Pace::default(),
+        metrics,
+    };
+    let app = Arc::new(App::new(dependencies, &mut SysRng).context("the random source failed")?);
+    let health = Arc::new(Health {
+        index: index.clone(),
+        clock: clock.clone(),
+        max_stale: args.max_stale,
+        registry,
+        listening: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+    });
+    let stop = Stop { health: health.clone(), drain: args.drain.to_std().unwrap_or_default() };
+    // Both ports are taken before anything else, so that a port in use is an error at once.
+    let (probes, tokens) = (server::listen(args.health_listen)?, server::listen(args.listen)?);
+    let mut background = JoinSet::new();
+    background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new()));
+    let feeds = feed::run(client.clone(), namespace.clone(), index, clock);
+    background.spawn(async move {
+        feeds.await;
+        Ok(())
+    });
+    let (loaded, first) = oneshot::channel();
+    match args.tls {
+        TlsMode::Off => drop(loaded.send(None)),
+        TlsMode::Secret => {
+            let follow = certificate::follow(client, namespace, args.tls_secret.clone(), |config| {
+                drop(loaded.send(Some(config)));
+            });
+            background.spawn(async move {
+                follow.await;
+                Ok(())
+            });
+        }
+    }
+    let serving = stop.serve(tokens, first, router::router(app), shutdown);
+    tokio::select! {
+        served = serving => served,
+        ended = background.join_next() => {
+            ended.transpose().context("a part of the gateway panicked")?.transpose().context("a listener failed")?;
+            anyhow::bail!("a part of the gateway ended by itself")
+        }
+    }
+}
+
+struct Stop {
+    health: Arc<Health>,
+    drain: Duration,
+}
+
+impl Stop {
+    /// Serves from the moment when `first` says how, until `shutdown` and the drain after it.
+    async fn serve(
+        self,
+        listener: std::net::TcpListener,
+        first: oneshot::Receiver<Option<RustlsConfig>>,
+        router: axum::Router,
+        shutdown: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        let handle = Handle::new();
+        let address = listener.local_addr()?;
+        let until = async {
+            shutdown.await;
+            info!(seconds = self.drain.as_secs(), "shutting down: no longer ready, serving on for a moment");
+            self.health.draining.store(true, Relaxed);
+            tokio::time::sleep(self.drain).await;
+            handle.graceful_shutdown(Some(server::GRACE));
+        };
+        let serving = async {
+            let Ok(tls) = first.await else {
+                anyhow::bail!("the watch of the TLS Secret ended");
+            };
+            self.health.listening.store(true, Relaxed);
+            info!(%address, tls = tls.is_some(), "the gateway listens");
+            server::serve(listener, tls, router, handle.clone()).await.context("the gateway's listener failed")
+        };
+        tokio::pin!(until);
+        tokio::pin!(serving);
+        tokio::select! {
+            served = &mut serving => served,
+            () = &mut until => match self.health.listening.load(Relaxed) {
+                true => serving.await,
+                false => Ok(()),
+            },
+        }
+    }
+}
