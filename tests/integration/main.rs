@@ -11,3 +11,5 @@ mod generated;
 mod layering;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod main_job;

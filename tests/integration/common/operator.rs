@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use base64::Engine;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use keyrota::clock::{Clock, ManualClock, SystemClock};
@@ -12,7 +13,7 @@ use keyrota::controlplane::ControlPlane;
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
 use keyrota::entropy::SystemEntropy;
-use keyrota::{config, controller, crds, demo};
+use keyrota::{config, controller, crds, demo, gateway};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -59,7 +60,27 @@ pub(crate) struct Operator {
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
+    gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     kubeconfig: String,
+}
+
+/// A running gateway, as a client sees it.
+pub(crate) struct Gateway {
+    token_url: String,
+    http: reqwest::Client,
+}
+
+impl Gateway {
+    /// The manual's request with these credentials: the status, and the token or the appStatusCode.
+    pub(crate) async fn token(&self, pair: &(String, String)) -> (u16, String) {
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", pair.0, pair.1));
+        let request = self.http.post(&self.token_url).header("Authorization", format!("Basic {basic}"));
+        let answer = request.body("grant_type=Client_Credentials").send().await.unwrap();
+        let status = answer.status().as_u16();
+        let envelope: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let said = envelope["response"].as_str().or(envelope["appStatusCode"].as_str());
+        (status, said.unwrap_or_default().to_owned())
+    }
 }
 
 impl Operator {
@@ -107,6 +128,7 @@ impl Operator {
             own,
             clock,
             controller: None,
+            gateways: Vec::new(),
             kubeconfig: kubeconfig.to_str().unwrap().to_owned(),
         }
     }
@@ -123,6 +145,37 @@ impl Operator {
         let arguments = config::parse(&arguments).unwrap();
         let run = controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), std::future::pending());
         self.controller = Some(tokio::spawn(run));
+    }
+
+    /// Starts a gateway under its own service account and waits until it is ready.
+    pub(crate) async fn start_gateway(&mut self) -> Gateway {
+        let kubeconfig =
+            self.control_plane.service_account_kubeconfig(&self.own.name, "keyrota-gateway").await.unwrap();
+        let (listen, health) = (free_address(), free_address());
+        let arguments = [
+            "--kubeconfig",
+            kubeconfig.to_str().unwrap(),
+            "--operator-namespace",
+            &self.own.name,
+            "--watch-namespaces",
+            &self.tenant.name,
+            "--listen",
+            &listen.to_string(),
+            "--health-listen",
+            &health.to_string(),
+        ];
+        let run = gateway::run(config::parse(&arguments).unwrap(), self.clock.clone(), std::future::pending());
+        self.gateways.push(tokio::spawn(run));
+        let probe = reqwest::Client::builder().no_proxy().build().unwrap();
+        eventually("the gateway is ready", SOON, async || {
+            let answer = probe.get(format!("http://{health}/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        let certificate = self.own_secrets().get("keyrota-gateway-tls").await.unwrap();
+        let ca = reqwest::Certificate::from_pem(text(&certificate, "ca.crt").as_bytes()).unwrap();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(SOON).build().unwrap();
+        Gateway { token_url: format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external"), http }
     }
 
     /// As a kill -9 would: no step more.
@@ -255,10 +308,12 @@ impl Operator {
 
 impl Drop for Operator {
     fn drop(&mut self) {
-        if let Some(controller) = &self.controller {
-            controller.abort();
-        }
+        self.controller.iter().chain(&self.gateways).for_each(JoinHandle::abort);
     }
+}
+
+fn free_address() -> std::net::SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A condition's status and reason.
