@@ -72,7 +72,7 @@ fn fields(schema: &Value, above: &[String]) -> Vec<Field> {
     found
 }
 
-/// All fields of all kinds, and how many there are at least: a walk that finds nothing proves nothing.
+/// All fields of all kinds; a walk that finds too few proves nothing.
 fn all_fields() -> Vec<(Kind, Field)> {
     let fields: Vec<_> = Kind::ALL
         .into_iter()
@@ -142,21 +142,32 @@ async fn a_misspelt_field_is_refused_by_name_under_strict_validation() {
         last.push('x');
         match server.dry_run(kind, &kind.object(field.set_to(json!(1)))).await {
             Err(message) if message.contains(&format!("unknown field \"{}\"", field.name())) => {}
-            // An object with free keys takes every key.
             other => faults.push(format!("{}: {}", field.name(), shortened(&format!("{other:?}")))),
         }
     }
     none(&faults);
 }
 
+/// An item that a list would take, were it not for the others. (Ten thousand bad ones make any kind's refusal ten
+/// seconds and two megabytes long: the API server's own doing.)
+fn item(list: &Field, number: usize) -> Value {
+    let name = format!("n{number}");
+    match list.path.last().unwrap().as_str() {
+        "rolloutRestart" => json!({"kind": "Deployment", "name": name}),
+        "trustedIssuers" => json!({"name": name, "issuer": "https://a", "kubernetes": true}),
+        "adminRecipients" => json!(format!("{name}@example.com")),
+        _ => json!(name),
+    }
+}
+
 #[tokio::test]
-async fn a_list_of_ten_thousand_is_refused_by_name_however_it_is_filled() {
+async fn a_list_of_ten_thousand_is_refused_by_name_for_its_length() {
     let server = Server::new().await;
     let lists = all_fields().into_iter().filter(|(_, field)| field.type_() == "array");
     let mut faults = Vec::new();
     for (kind, field) in lists {
-        let numbers: Vec<_> = (0..10_000).map(|n| json!(format!("n{n}"))).collect();
-        match server.dry_run(kind, &kind.object(field.set_to(numbers.into()))).await {
+        let items: Vec<_> = (0..10_000).map(|number| item(&field, number)).collect();
+        match server.dry_run(kind, &kind.object(field.set_to(items.into()))).await {
             Err(message) if message.contains(&format!("{}: Too many", field.name())) => {}
             other => faults.push(format!("{}: {}", field.name(), shortened(&format!("{other:?}")))),
         }

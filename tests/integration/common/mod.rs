@@ -60,7 +60,6 @@ pub(crate) async fn install(client: &Client, crd: &CustomResourceDefinition) {
         api_version: format!("{}/v1alpha1", crd.spec.group),
         kind: crd.spec.names.kind.clone(),
         plural: crd.spec.names.plural.clone(),
-        ..ApiResource::erase::<keyrota::api::ServiceAccount>(&())
     };
     let objects: Api<DynamicObject> = Api::all_with(client.clone(), &served);
     eventually(&format!("{name} is served"), Duration::from_secs(60), async || {
