@@ -22,7 +22,7 @@ fn with_defaults(mut crd: CustomResourceDefinition) -> CustomResourceDefinition 
             continue;
         };
         root.required = None;
-        forget_nullable(root);
+        tidy(root);
         set_default(root, "spec", json!({}));
         set_default(root, "status", json!({"observedGeneration": -1}));
     }
@@ -35,19 +35,26 @@ fn set_default(root: &mut JSONSchemaProps, field: &str, value: serde_json::Value
     }
 }
 
+/// Makes a derived schema, and all below it, what people and the API server are to see.
+///
 /// An explicit null means the same as a missing field: the API server prunes it before defaulting, so no rule ever
-/// meets one.
-fn forget_nullable(schema: &mut JSONSchemaProps) {
+/// meets one. And the line ends of a comment are those of the source: kubectl breaks lines itself.
+fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.description = schema.description.take().map(|text| one_line_a_paragraph(&text));
     for field in schema.properties.iter_mut().flat_map(|fields| fields.values_mut()) {
-        forget_nullable(field);
+        tidy(field);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        forget_nullable(items);
+        tidy(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        forget_nullable(values);
+        tidy(values);
     }
+}
+
+fn one_line_a_paragraph(text: &str) -> String {
+    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n")
 }
 
 /// One CRD as a YAML document.

@@ -3,6 +3,7 @@
 
 pub mod condition;
 pub mod service_account;
+mod shape;
 pub mod time;
 pub mod token_issuer;
 pub mod user_group;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::shape::{DNS_SUBDOMAIN, DURATION, EMAIL, LABEL_VALUE, NO_PROSE, PRINTABLE, PROSE, SECRET_KEY};
 use super::{Condition, Timestamp};
 
 /// A machine identity. The controller generates its client ID and client secret into a Secret and rotates them.
@@ -51,6 +52,7 @@ pub struct ServiceAccountSpec {
     /// What the account is for, up to 1024 characters. Example: Nightly certificate export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new(PROSE).message(NO_PROSE))]
     pub description: Option<String>,
 
     /// Whether tokens are issued. A disabled account keeps its credentials and gets them back when enabled again.
@@ -120,13 +122,13 @@ pub struct Authentication {
     /// External only, and required there: the client ID at the trusted issuer, 1 to 255 characters.
     /// Example: system:serviceaccount:shop:exporter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[\x21-\x7E]([\x20-\x7E]*[\x21-\x7E])?$"))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub external_client_id: Option<String>,
 
     /// External only: the name of an entry in the token issuer's trustedIssuers, 1 to 255 characters. May be left out
     /// when there is exactly one. Example: github-actions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub trusted_issuer: Option<String>,
 }
 
@@ -143,7 +145,7 @@ pub enum Mode {
 /// Settings of the generated secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.overlap) || (duration(self.overlap).getSeconds() >= 1 && duration(self.overlap).getSeconds() <= self.validityDays * 28800)").message("clientSecret.overlap must be between 1s and a third of validityDays (8h for each day)"))]
+#[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap).getSeconds() <= self.validityDays * 28800").message("clientSecret.overlap must be at most a third of validityDays (8h for each day)"))]
 pub struct ClientSecret {
     /// For how many days of 86,400 seconds a generated secret is valid, from 1 to 365. Default: 180.
     #[serde(default = "half_a_year")]
@@ -158,7 +160,8 @@ pub struct ClientSecret {
     /// Automatic only: how long before expiry the next secret is published; both are valid meanwhile. At most a third
     /// of the validity. Default: the smaller of 24h and a third of the validity. Example: 12h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("clientSecret.overlap must be at least 1s"))]
     pub overlap: Option<String>,
 
     /// Whether people are told 90, 60, 30, 7 and 1 days before expiry and 1 day after. Default: true.
@@ -203,17 +206,19 @@ pub enum Rotation {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.labels) || self.labels.all(k, !k.startsWith('keyrota.dev/') && k != 'app.kubernetes.io/managed-by')").message("clientSecret.template.labels: the prefix keyrota.dev/ and app.kubernetes.io/managed-by are reserved"))]
+#[x_kube(validation = Rule::new("!has(self.labels) || self.labels.all(k, !format.qualifiedName().validate(k).hasValue())").message("clientSecret.template.labels: a key must be a name as labels have it, example.com/team or team"))]
 #[x_kube(validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !k.startsWith('keyrota.dev/'))").message("clientSecret.template.annotations: the prefix keyrota.dev/ is reserved"))]
+#[x_kube(validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !format.qualifiedName().validate(k).hasValue())").message("clientSecret.template.annotations: a key must be a name as annotations have it, example.com/team or team"))]
 #[x_kube(validation = Rule::new("!has(self.extraData) || self.extraData.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && !(k in ['client-id', 'client-secret', 'token-url', 'issuer', 'jwks-uri', 'ca.crt', 'expires-at', 'type', 'provider']) && (!has(self.keys) || !(k in [self.keys.?client__dash__id.orValue('client-id'), self.keys.?client__dash__secret.orValue('client-secret'), self.keys.?token__dash__url.orValue('token-url'), self.keys.?issuer.orValue('issuer'), self.keys.?jwks__dash__uri.orValue('jwks-uri'), self.keys.?ca__dot__crt.orValue('ca.crt'), self.keys.?expires__dash__at.orValue('expires-at'), self.keys.?type.orValue('type'), self.keys.?provider.orValue('provider')])))").message("clientSecret.template.extraData: a key must be a valid Secret key and not one that is published already"))]
 pub struct Template {
     /// Labels to add. Default: none. Example: {team: payments}.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 63), regex(pattern = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}))]
     pub labels: BTreeMap<String, String>,
 
     /// Annotations to add. Default: none. Example: {reloader.stakater.com/match: "true"}.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 4096)))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
     pub annotations: BTreeMap<String, String>,
 
     /// Other names for the published keys. Default: none. Example: {client-id: CLIENT_ID, client-secret: CLIENT_SECRET}.
@@ -223,7 +228,7 @@ pub struct Template {
     /// Static data to add. Not for secrets: everybody who may read the account reads it too. Default: none.
     /// Example: {tenant: acme}.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 16384)))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 16384}))]
     pub extra_data: BTreeMap<String, String>,
 }
 
@@ -296,6 +301,7 @@ pub struct Regenerate {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.name) != has(self.selector)").message("rolloutRestart: give exactly one of name and selector"))]
+#[x_kube(validation = Rule::new("!has(self.selector) || (has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0) || (has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)").message("rolloutRestart.selector may not be empty: it would restart every workload of the kind"))]
 pub struct RolloutRestart {
     /// Deployment, StatefulSet or DaemonSet.
     pub kind: WorkloadKind,
@@ -305,7 +311,66 @@ pub struct RolloutRestart {
     pub name: Option<String>,
     /// Or the labels of the workloads. Example: {matchLabels: {app: exporter}}.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "selector")]
     pub selector: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector>,
+}
+
+/// A label selector as the API server checks those of its own kinds: one that it would refuse in a list call must not
+/// be found out after the secret was rotated.
+fn selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "description": "Labels that a workload must have. Example: {app: exporter}.",
+                "maxProperties": 16,
+                "additionalProperties": {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE},
+                "x-kubernetes-validations": [{
+                    "rule": "self.all(k, !format.qualifiedName().validate(k).hasValue())",
+                    "message": "rolloutRestart.selector.matchLabels: a key must be a name as labels have it",
+                }],
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "Conditions on a workload's labels, all of which must hold.",
+                "maxItems": 16,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "type": "string",
+                            "description": "The label's key. Example: app.",
+                            "minLength": 1,
+                            "maxLength": 317,
+                            "x-kubernetes-validations": [{
+                                "rule": "!format.qualifiedName().validate(self).hasValue()",
+                                "message": "rolloutRestart.selector.matchExpressions: key must be a name as labels have it",
+                            }],
+                        },
+                        "operator": {
+                            "type": "string",
+                            "description": "In, NotIn, Exists or DoesNotExist.",
+                            "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "type": "array",
+                            "description": "For In and NotIn: the values to compare with. Example: [exporter].",
+                            "maxItems": 32,
+                            "x-kubernetes-list-type": "atomic",
+                            "items": {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE},
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                        "message": "rolloutRestart.selector.matchExpressions: values are required with In and NotIn, and forbidden with the others",
+                    }],
+                },
+            },
+        },
+    })
 }
 
 /// Kinds that have a Pod template.
@@ -482,13 +547,6 @@ pub struct Notification {
     /// Pending, Sent, Failed or Skipped.
     pub result: String,
 }
-
-const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
-
-const DNS_SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
-/// One bare address: no display name, no comment, no quoting, no list.
-const EMAIL: &str = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$";
 
 fn yes() -> bool {
     true

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Condition;
+use super::shape::{DNS_LABEL, DNS_SUBDOMAIN, DURATION, EMAIL, HOST, HTTP_URL, HTTPS_URL, ISSUER_URL, PRINTABLE};
 
 /// One tenant's token settings. The one named default serves every namespace that no other issuer lists.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub struct TokenIssuerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 256),
-        inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+        inner(length(min = 1, max = 63), regex(pattern = DNS_LABEL))
     )]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub namespaces: Vec<String>,
@@ -46,7 +47,7 @@ pub struct TokenIssuerSpec {
         length(max = 64),
         inner(
             length(min = 1, max = 253),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+            regex(pattern = HOST)
         )
     )]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
@@ -55,13 +56,13 @@ pub struct TokenIssuerSpec {
     /// How long the previous secret still works after a regeneration, never past its own expiry. From 0s to 24h.
     /// Default: 0s. Example: 15m.
     #[serde(default = "zero")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) <= duration('24h')").message("gracePeriod must be at most 24h"))]
     pub grace_period: String,
 
     /// How long a token is valid. From 60s to 24h. Default: 1h. Example: 15m.
     #[serde(default = "one_hour")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('60s') && duration(self) <= duration('24h')").message("tokenLifetime must be between 60s and 24h"))]
     pub token_lifetime: String,
 
@@ -112,13 +113,13 @@ pub struct Legacy {
     /// Whether the endpoint answers for this issuer. Default: true.
     pub enabled: bool,
     /// The claim sub; {name} and {namespace} stand for the account's. Default: platform. Example: {namespace}/{name}.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub subject: String,
     /// The claim aud. Default: avx.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub audience: String,
     /// The claim iss. Default: avx.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub issuer: String,
     /// A Secret that gives resource servers the HS256 keys as current, previous and next. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,10 +143,10 @@ impl Default for Legacy {
 #[serde(rename_all = "camelCase")]
 pub struct PublishKeyTo {
     /// The namespace of the Secret. Example: api-gateway.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = DNS_LABEL))]
     pub namespace: String,
     /// The name of the Secret. Example: keyrota-legacy-key.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub secret_name: String,
 }
 
@@ -157,13 +158,13 @@ pub struct OAuth {
     pub enabled: bool,
     /// The claim iss, an https URL. Default: the gateway's external URL. Example: https://tokens.example.com.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^https://[^\s?#]+$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = ISSUER_URL))]
     pub issuer: Option<String>,
     /// The signing algorithm: ES256, RS256 or EdDSA. Default: ES256.
     pub algorithm: Algorithm,
     /// What aud may be asked for. Default: the issuer itself. Example: [https://api.example.com].
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 1024)))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 1024), regex(pattern = PRINTABLE)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub audiences: Vec<String>,
 }
@@ -191,7 +192,7 @@ pub enum Algorithm {
 pub struct Keys {
     /// How long an OAuth key signs before the next one takes over. Default: 2160h (90 days).
     #[serde(default = "ninety_days")]
-    #[schemars(length(max = 32), regex(pattern = "^([0-9]{1,6}(h|m|s))+$"))]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('24h')").message("keys.rotation must be at least 24h"))]
     pub rotation: String,
     /// Raise it to make new keys now, the HS256 key too. Default: 0.
@@ -215,18 +216,18 @@ impl Default for Keys {
 #[x_kube(validation = Rule::new("(has(self.jwks) ? 1 : 0) + (has(self.jwksUri) ? 1 : 0) + (self.kubernetes ? 1 : 0) == 1").message("trustedIssuers: give exactly one of jwks, jwksUri and kubernetes: true"))]
 pub struct TrustedIssuer {
     /// What accounts call it in authentication.trustedIssuer. Example: github-actions.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub name: String,
     /// The claim iss of its tokens. Example: https://token.actions.githubusercontent.com.
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = PRINTABLE))]
     pub issuer: String,
     /// The claim aud that its tokens must carry. Default: our own issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = PRINTABLE))]
     pub audience: Option<String>,
     /// The claim that must equal externalClientId. Default: sub. Example: azp.
     #[serde(default = "sub")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = PRINTABLE))]
     pub client_id_claim: String,
     /// Its public keys, as a JSON Web Key Set (RFC 7517). Symmetric keys are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,7 +235,7 @@ pub struct TrustedIssuer {
     pub jwks: Option<String>,
     /// Where its public keys are; https only. Example: https://idp.example.com/jwks.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^https://[^\s/?#@]+(/[^\s?#]*)?$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = HTTPS_URL))]
     pub jwks_uri: Option<String>,
     /// It is this cluster: projected service-account tokens, checked by TokenReview. Default: false.
     #[serde(default)]
@@ -247,12 +248,12 @@ pub struct TrustedIssuer {
 pub struct Notifications {
     /// Mail addresses that get every notice of this issuer's accounts. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 3, max = 254), regex(pattern = r"^[^\s@<>,;]+@[^\s@<>,;]+$")))]
+    #[schemars(length(max = 32), inner(length(min = 3, max = 254), regex(pattern = EMAIL)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub admin_recipients: Vec<String>,
-    /// An https URL that gets every notice as a CloudEvent, signed as in Standard Webhooks. Default: none.
+    /// An http or https URL that gets every notice as a CloudEvent, signed as in Standard Webhooks. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^https?://\S+$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = HTTP_URL))]
     pub webhook: Option<String>,
 }
 

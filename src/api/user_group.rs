@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Condition;
+use super::shape::{DNS_SUBDOMAIN, NO_PROSE, PROSE};
 
 /// A group of service accounts. Groups decide what a token is worth, so they are cluster-scoped and belong to the
 /// platform team; an account joins by naming the group in spec.userGroups.
@@ -30,6 +31,7 @@ pub struct UserGroupSpec {
     /// What the group is for, up to 1024 characters. Example: Deployment pipelines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new(PROSE).message(NO_PROSE))]
     pub description: Option<String>,
 
     /// The OAuth scopes (RFC 6749 section 3.3) that a member's token may ask for. Default: none. Example: [read, deploy].
@@ -41,12 +43,13 @@ pub struct UserGroupSpec {
     /// Static claims, placed under the one claim keyrota.dev/claims of members' OAuth tokens. Default: none.
     /// Example: {tier: gold}.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 64), extend("maxProperties" = 64), inner(length(max = 1024)))]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[!-~]{1,253}$'))").message("claims: a key must have 1 to 253 printable ASCII characters and no space"))]
     pub claims: BTreeMap<String, String>,
 
     /// Limits the group to accounts of these token issuers. Default: every issuer. Example: ["default"].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = DNS_SUBDOMAIN)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub issuers: Vec<String>,
 }

@@ -2,6 +2,8 @@
 
 // `cfg(test)` is always true here; it tells clippy that helpers outside a test function are tests too.
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod controlplane;

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use keyrota::controlplane::{ControlPlane, Environment, Options};
-use kube::Api;
-use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use tokio::sync::OnceCell;
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -36,6 +38,36 @@ fn start_on_own_runtime(options: &Options) -> Result<ControlPlane, String> {
         };
         scope.spawn(start).join().unwrap_or_else(|_| Err("starting it panicked".to_owned()))
     })
+}
+
+/// Installs the CRDs, once for all tests, and waits until the API server serves every kind.
+pub(crate) async fn crds_installed(control_plane: &ControlPlane) {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let install = async || {
+        for crd in keyrota::crds::all() {
+            install(&control_plane.client().unwrap(), &crd).await;
+        }
+    };
+    INSTALLED.get_or_init(install).await;
+}
+
+/// Installs or changes one CRD and waits until its kind is served.
+pub(crate) async fn install(client: &Client, crd: &CustomResourceDefinition) {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = crd.metadata.name.as_deref().unwrap();
+    crds.patch(name, &PatchParams::apply("keyrota-tests").force(), &Patch::Apply(crd)).await.unwrap();
+    let served = ApiResource {
+        group: crd.spec.group.clone(),
+        version: "v1alpha1".into(),
+        api_version: format!("{}/v1alpha1", crd.spec.group),
+        kind: crd.spec.names.kind.clone(),
+        plural: crd.spec.names.plural.clone(),
+    };
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &served);
+    eventually(&format!("{name} is served"), Duration::from_secs(60), async || {
+        objects.list(&ListParams::default().limit(1)).await.ok()
+    })
+    .await;
 }
 
 /// A namespace that no other test uses; asked to go when the test ends, however it ends.
