@@ -12,5 +12,6 @@ mod reconcile;
 mod report;
 mod run;
 mod sweep;
+mod usage;
 
 pub use run::{ControllerArgs, run};
