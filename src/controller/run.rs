@@ -117,7 +117,7 @@ pub async fn run(
         due_triggers.send(account);
         futures::future::ready(())
     }));
-    tasks.spawn(sweep::keep_sweeping(context.clone(), deletions));
+    tasks.spawn(sweep::keep_sweeping(context.clone(), deletions, deleted.clone()));
     tasks.spawn(look_after_issuers(context.clone(), triggers.issuers_changed.1.clone()));
     let used_triggers = triggers.clone();
     let look_at = move |account| used_triggers.send(account);

@@ -8,6 +8,8 @@ mod common;
 #[cfg(test)]
 mod controlplane;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod layering;
