@@ -7,10 +7,12 @@ mod context;
 mod deadlines;
 mod error;
 mod issuers;
+mod notify;
 mod observe;
 mod reconcile;
 mod report;
 mod run;
 mod sweep;
 
+pub use notify::Metrics as NoticeMetrics;
 pub use run::{ControllerArgs, run};
