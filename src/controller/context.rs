@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use super::deadlines::Deadlines;
 use super::notify::{Outbox, Ways};
+use super::usage::Board;
 use crate::api::{ServiceAccount, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
 use crate::domain::credential::SecretHash;
@@ -85,6 +86,8 @@ pub struct Context {
     pub written: Mutex<HashMap<String, (u64, Record)>>,
     /// Published Secrets that somebody else touched and that were found intact: account UID → resourceVersion.
     pub verified: Mutex<HashMap<String, String>>,
+    /// Uses that gateways have reported.
+    pub usage: Board,
     /// Failed passes in a row, by account UID; what the back-off grows with.
     pub failures: Mutex<HashMap<String, u32>>,
     /// Notices on their way out.
@@ -116,6 +119,7 @@ impl Context {
             minted: Mutex::default(),
             written: Mutex::default(),
             verified: Mutex::default(),
+            usage: Board::default(),
             failures: Mutex::default(),
             outbox: Outbox::default(),
         }
@@ -170,6 +174,7 @@ impl Context {
         self.written.lock().remove(uid);
         self.verified.lock().remove(uid);
         self.failures.lock().remove(uid);
+        self.usage.forget(uid);
     }
 }
 

@@ -13,6 +13,7 @@ mod reconcile;
 mod report;
 mod run;
 mod sweep;
+mod usage;
 
 pub use notify::Metrics as NoticeMetrics;
 pub use run::{ControllerArgs, run};

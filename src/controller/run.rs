@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -27,6 +28,7 @@ use super::notify::{self, NoticeArgs, Ways};
 use super::observe::parse_record;
 use super::reconcile::{after_error, reconcile};
 use super::sweep::{self, Deleted};
+use super::usage;
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, TYPE_RECORD, TYPE_SIGNING_KEYS, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
 use crate::config::ClusterArgs;
@@ -69,6 +71,10 @@ pub struct ControllerArgs {
     /// How people are told that a secret expires
     #[command(flatten)]
     pub notices: NoticeArgs,
+
+    /// How many accounts' statuses are updated in a second because their credentials were used
+    #[arg(long, env = "KEYROTA_USAGE_WRITES_PER_SECOND", default_value = "2", value_name = "N")]
+    pub usage_writes_per_second: NonZeroU32,
 
     /// How many accounts are worked on at once
     #[arg(long, env = "KEYROTA_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -119,6 +125,10 @@ pub async fn run(
     tasks.spawn(notify::keep_delivering(context.clone()));
     tasks.spawn(sweep::keep_sweeping(context.clone(), deletions));
     tasks.spawn(look_after_issuers(context.clone(), triggers.issuers_changed.1.clone()));
+    let used_triggers = triggers.clone();
+    let look_at = move |account| used_triggers.send(account);
+    tasks.spawn(usage::keep_reading(context.clone()));
+    tasks.spawn(usage::keep_merging(context.clone(), args.usage_writes_per_second, look_at));
     tasks.spawn(from_time_to_time(context.clone(), secrets, names, args.gateway_certificate == "own", deleted));
     join_all(lanes.into_iter().map(|lane| lane.run(context.clone(), shutdown.clone(), args.concurrency))).await;
     context.outbox.finish().await;

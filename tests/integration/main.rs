@@ -15,3 +15,5 @@ mod layering;
 mod lifecycle;
 #[cfg(test)]
 mod main_job;
+#[cfg(test)]
+mod usage;
