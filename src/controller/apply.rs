@@ -203,8 +203,20 @@ async fn write_secret(
 }
 
 /// Creates the record, or replaces it with the `resourceVersion` just read.
-async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Result<Sight, Error> {
+pub async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Result<Sight, Error> {
+    sight.record_version = store_record(context, &record, sight.record_version).await?;
+    sight.observed.record = Some(record);
+    Ok(sight)
+}
+
+/// The write itself; returns the new `resourceVersion`.
+pub async fn store_record(
+    context: &Context,
+    record: &Record,
+    resource_version: Option<String>,
+) -> Result<Option<String>, Error> {
     let uid = record.account.uid.clone();
+    let exists = resource_version.is_some();
     let name = names::record(&uid);
     let json = record
         .to_json()
@@ -213,7 +225,7 @@ async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Re
         metadata: ObjectMeta {
             name: Some(name.clone()),
             labels: Some(record.labels()),
-            resource_version: sight.record_version.clone(),
+            resource_version,
             ..ObjectMeta::default()
         },
         type_: Some(TYPE_RECORD.into()),
@@ -223,17 +235,15 @@ async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Re
     let api = context.own_secrets();
     let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     let what = || format!("write the record {name}");
-    let written = if sight.record_version.is_some() {
+    let written = if exists {
         call(what, api.replace(&name, &parameters, &object)).await?
     } else {
         call(what, api.create(&parameters, &object)).await?
     };
     if let Some(version) = observe::number(&written.metadata) {
-        context.written.lock().insert(uid, (version, record.clone()));
+        context.remember(uid, version, record);
     }
-    sight.record_version = written.metadata.resource_version;
-    sight.observed.record = Some(record);
-    Ok(sight)
+    Ok(written.metadata.resource_version)
 }
 
 fn record_of(sight: &Sight) -> Record {

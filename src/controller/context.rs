@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
 use super::deadlines::Deadlines;
+use super::notify::{Outbox, Ways};
 use super::usage::Board;
 use crate::api::{ServiceAccount, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub external_url: String,
     /// What hashing a generated secret costs.
     pub hash_cost: HashCost,
+    /// What expiry notices are sent with.
+    pub ways: Ways,
     /// How long a tombstone is kept.
     pub tombstone_retention: chrono::TimeDelta,
 }
@@ -87,6 +90,8 @@ pub struct Context {
     pub usage: Board,
     /// Failed passes in a row, by account UID; what the back-off grows with.
     pub failures: Mutex<HashMap<String, u32>>,
+    /// Notices on their way out.
+    pub outbox: Outbox,
     recorder: Recorder,
 }
 
@@ -116,6 +121,7 @@ impl Context {
             verified: Mutex::default(),
             usage: Board::default(),
             failures: Mutex::default(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -150,6 +156,15 @@ impl Context {
             issuer: base.clone(),
             jwks_uri: format!("{base}/.well-known/jwks.json"),
             ca_crt: self.ca.read().clone(),
+        }
+    }
+
+    /// Keeps a record as we wrote it until the watch has caught up. Passes and the outbox write, each fenced, but they
+    /// may come here in any order.
+    pub fn remember(&self, uid: String, version: u64, record: &Record) {
+        let mut written = self.written.lock();
+        if written.get(&uid).is_none_or(|(known, _)| *known < version) {
+            written.insert(uid, (version, record.clone()));
         }
     }
 

@@ -7,6 +7,7 @@ mod context;
 mod deadlines;
 mod error;
 mod issuers;
+mod notify;
 mod observe;
 mod reconcile;
 mod report;
@@ -14,4 +15,5 @@ mod run;
 mod sweep;
 mod usage;
 
+pub use notify::Metrics as NoticeMetrics;
 pub use run::{ControllerArgs, run};

@@ -8,6 +8,7 @@ use kube::runtime::controller::Action as Requeue;
 use super::apply::apply;
 use super::context::Context;
 use super::error::{CallError, Error};
+use super::notify::note;
 use super::observe::{self, Sight};
 use super::report;
 use crate::api::{Condition, ConditionStatus, ServiceAccount, ServiceAccountStatus};
@@ -26,6 +27,7 @@ pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Re
     let outcome = tokio::time::timeout(PASS_TIMEOUT, pass(&context, &object)).await;
     if let Err(error) = outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs()))) {
         report_refused(&context, &object, &error).await;
+        note::late(&context, &object).await;
         return Err(error);
     }
     context.failures.lock().remove(object.metadata.uid.as_deref().unwrap_or_default());
@@ -38,6 +40,7 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<(), Err
         Err(problem) => return report_unusable(context, object, &problem).await,
     };
     let Some((sight, plan)) = converge(context, object, &account).await? else { return Ok(()) };
+    let sight = note::due(context, sight, &plan.standing).await?;
     let applied = Applied {
         account: sight.observed.account,
         record: sight.observed.record,

@@ -24,6 +24,7 @@ use super::certificates;
 use super::context::{Context, Settings, Stores};
 use super::deadlines::Deadlines;
 use super::issuers;
+use super::notify::{self, NoticeArgs, Ways};
 use super::observe::parse_record;
 use super::reconcile::{after_error, reconcile};
 use super::sweep::{self, Deleted};
@@ -67,6 +68,10 @@ pub struct ControllerArgs {
     #[arg(long, env = "KEYROTA_TOMBSTONE_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub tombstone_days: u32,
 
+    /// How people are told that a secret expires
+    #[command(flatten)]
+    pub notices: NoticeArgs,
+
     /// How many accounts' statuses are updated in a second because their credentials were used
     #[arg(long, env = "KEYROTA_USAGE_WRITES_PER_SECOND", default_value = "2", value_name = "N")]
     pub usage_writes_per_second: NonZeroU32,
@@ -88,13 +93,13 @@ pub async fn run(
     entropy: SharedEntropy,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let settings = settings(&args)?;
     let client = args.cluster.client().await?;
     let shutdown = shutdown.boxed().shared();
     let mut tasks = JoinSet::new();
     let (deleted, deletions) = tokio::sync::mpsc::unbounded_channel();
     let mut triggers = Triggers::default();
     let (stores, lanes) = start_watches(&client, &args.cluster, &mut tasks, &mut triggers, &deleted);
-    let settings = settings(&args);
     let deadlines = Deadlines::new(clock.clone());
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &settings.operator_namespace);
     let names = certificate_names(&args);
@@ -117,6 +122,7 @@ pub async fn run(
         due_triggers.send(account);
         futures::future::ready(())
     }));
+    tasks.spawn(notify::keep_delivering(context.clone()));
     tasks.spawn(sweep::keep_sweeping(context.clone(), deletions, deleted.clone()));
     tasks.spawn(look_after_issuers(context.clone(), triggers.issuers_changed.1.clone()));
     let used_triggers = triggers.clone();
@@ -125,19 +131,21 @@ pub async fn run(
     tasks.spawn(usage::keep_merging(context.clone(), args.usage_writes_per_second, look_at));
     tasks.spawn(from_time_to_time(context.clone(), secrets, names, args.gateway_certificate == "own", deleted));
     join_all(lanes.into_iter().map(|lane| lane.run(context.clone(), shutdown.clone(), args.concurrency))).await;
+    context.outbox.finish().await;
     tasks.shutdown().await;
     tracing::info!("the controller has finished its work and stops");
     Ok(())
 }
 
-fn settings(args: &ControllerArgs) -> Settings {
-    Settings {
+fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        ways: Ways::new(&args.notices).context("the settings of expiry notices")?,
         operator_namespace: args.cluster.operator_namespace.clone(),
         watch_namespaces: args.cluster.watch_namespaces.clone(),
         external_url: args.external_url.trim_end_matches('/').to_owned(),
         hash_cost: HashCost { memory_kib: args.hash_memory_kib, passes: args.hash_passes, lanes: 1 },
         tombstone_retention: TimeDelta::days(args.tombstone_days.into()),
-    }
+    })
 }
 
 /// The names that a client in the cluster, on this machine, or at the external URL uses.

@@ -8,6 +8,7 @@ pub mod duration;
 pub mod issuer;
 pub mod mint;
 pub mod names;
+pub mod notice;
 pub mod observed;
 pub mod plan;
 pub mod publication;
