@@ -7,10 +7,14 @@ mod context;
 mod deadlines;
 mod error;
 mod issuers;
+mod lease;
 mod observe;
 mod reconcile;
 mod report;
 mod run;
 mod sweep;
+mod term;
+mod triggers;
+mod watches;
 
 pub use run::{ControllerArgs, run};

@@ -15,6 +15,7 @@ use super::calls::{call, find};
 use super::context::Context;
 use super::error::Error;
 use super::observe::parse_record;
+use super::triggers::Deleted;
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, Timestamp};
 use crate::domain::names;
 use crate::domain::record::{Owner, Record};
@@ -153,12 +154,4 @@ pub async fn keep_sweeping(context: Arc<Context>, mut deleted: tokio::sync::mpsc
             tracing::warn!(%error, "a sweep was not finished and is tried again with the next one");
         }
     }
-}
-
-/// What may have been deleted.
-pub enum Deleted {
-    /// The account with this UID.
-    One(String),
-    /// Anything: a list was read anew, or time has passed.
-    Perhaps,
 }
