@@ -6,6 +6,7 @@ pub mod credential;
 pub mod decide;
 pub mod duration;
 pub mod issuer;
+pub mod leadership;
 pub mod mint;
 pub mod names;
 pub mod notice;

@@ -14,6 +14,8 @@ mod generated;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod leadership;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod main_job;
