@@ -8,7 +8,6 @@ use axum::Router;
 use axum_server::accept::{Accept, NoDelayAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
-use futures::future::{BoxFuture, select_all};
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -17,7 +16,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
 use tokio::net::TcpSocket;
-use tokio::signal::unix::{SignalKind, signal};
 
 mod hasty;
 
@@ -70,23 +68,6 @@ const BACKLOG: u32 = 1024;
 pub fn install_crypto() {
     let _ = default_provider().install_default();
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-}
-
-/// Ends at SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
-pub async fn told_to_stop() {
-    let mut ways: Vec<BoxFuture<'static, ()>> = Vec::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        match signal(kind) {
-            Ok(mut signals) => ways.push(Box::pin(async move {
-                signals.recv().await;
-            })),
-            Err(error) => tracing::warn!(%error, "a signal cannot be listened for"),
-        }
-    }
-    if ways.is_empty() {
-        std::future::pending::<()>().await;
-    }
-    select_all(ways).await;
 }
 
 /// Opens a listener; to be called in a tokio runtime. A port of 0 takes any free one.

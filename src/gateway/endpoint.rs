@@ -221,3 +221,7 @@ async fn read(body: Body) -> Result<Bytes, WireError> {
         Err(_) => Err(WireError::TooSlow),
     }
 }
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;
