@@ -41,6 +41,7 @@ fn setting_with(index: Arc<Index>) -> Setting {
         clock: Arc::new(clock.clone()),
         max_stale: TimeDelta::hours(1),
         pace: Pace { account: Duration::ZERO, search: Duration::ZERO, ..Pace::default() },
+        body_time: BODY_TIME,
         metrics: metrics.clone(),
     };
     let app = App::new(dependencies, &mut StdRng::seed_from_u64(1)).unwrap();

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::endpoint::{App, Dependencies};
+use super::endpoint::{App, BODY_TIME, Dependencies};
 use super::freshen::Pace;
 use super::health::{self, Health};
 use super::metrics::{IndexMetrics, Metrics};
@@ -27,7 +27,7 @@ use crate::config::ClusterArgs;
 use crate::domain::duration;
 use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
-use crate::server;
+use crate::server::{self, Patience};
 
 /// Settings of the gateway.
 #[derive(Args, Clone, Debug)]
@@ -88,6 +88,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         clock: clock.clone(),
         max_stale: args.max_stale,
         pace: Pace::default(),
+        body_time: BODY_TIME,
         metrics,
     };
     let app = Arc::new(App::new(dependencies, &mut SysRng).context("the random source failed")?);
@@ -103,7 +104,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
     // Both ports are taken before anything else, so that a port in use is an error at once.
     let (probes, tokens) = (server::listen(args.health_listen)?, server::listen(args.listen)?);
     let mut background = JoinSet::new();
-    background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new()));
+    background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new(), Patience::default()));
     let feeds = feed::run(client.clone(), namespace.clone(), index, clock);
     background.spawn(async move {
         feeds.await;
@@ -161,7 +162,9 @@ impl Stop {
             };
             self.health.listening.store(true, Relaxed);
             info!(%address, tls = tls.is_some(), "the gateway listens");
-            server::serve(listener, tls, router, handle.clone()).await.context("the gateway's listener failed")
+            server::serve(listener, tls, router, handle.clone(), Patience::default())
+                .await
+                .context("the gateway's listener failed")
         };
         tokio::pin!(until);
         tokio::pin!(serving);

@@ -32,8 +32,8 @@ pub enum WireError {
     /// Longer than [`MAX_BODY`].
     #[error("Request body is larger than 64 KiB")]
     TooLarge,
-    /// It did not arrive within 30 s.
-    #[error("Request body did not arrive within 30 seconds")]
+    /// It did not arrive in time.
+    #[error("Request body did not arrive in time")]
     TooSlow,
     /// It broke off.
     #[error("Request body is incomplete")]
