@@ -240,5 +240,8 @@ async fn read(body: Body, time: Duration) -> Result<Bytes, WireError> {
 }
 
 #[cfg(test)]
+#[path = "endpoint_log_tests.rs"]
+mod log_tests;
+#[cfg(test)]
 #[path = "endpoint_tests.rs"]
 mod tests;

@@ -2,25 +2,27 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+pub(super) use base64::Engine;
+pub(super) use base64::prelude::BASE64_STANDARD;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::request::Builder;
-use prometheus_client::registry::Registry;
+pub(super) use prometheus_client::registry::Registry;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rstest::rstest;
-use serde_json::Value;
+pub(super) use rstest::rstest;
+pub(super) use serde_json::Value;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::domain::credential::State;
-use crate::index::testing::{FakeLive, Fixture, account, feed, filled_index, issuer, now};
+use crate::index::testing::{FakeLive, account, feed, issuer, now};
+pub(super) use crate::index::testing::{Fixture, filled_index};
 use crate::index::{Feed, Index, Item, Kind};
 
-const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
-const SECRET: &str = "aB3-aB3-aB3-aB3-aB3-aB3-aB3-aB3z";
+pub(super) const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
+pub(super) const SECRET: &str = "aB3-aB3-aB3-aB3-aB3-aB3-aB3-aB3z";
 
-struct Setting {
+pub(super) struct Setting {
     app: App,
     index: Arc<Index>,
     live: Arc<FakeLive>,
@@ -28,43 +30,47 @@ struct Setting {
     metrics: Arc<Metrics>,
 }
 
-fn setting() -> Setting {
+pub(super) fn setting() -> Setting {
     setting_with(filled_index())
 }
 
 fn setting_with(index: Arc<Index>) -> Setting {
-    let (live, clock) = (Arc::new(FakeLive::default()), ManualClock::at(now()));
-    let metrics = Arc::new(Metrics::register(&mut Registry::default()));
-    let dependencies = Dependencies {
-        ledger: Default::default(),
-        accounts: index.clone(),
-        live: live.clone(),
-        clock: Arc::new(clock.clone()),
-        max_stale: TimeDelta::hours(1),
-        pace: Pace { account: Duration::ZERO, search: Duration::ZERO, ..Pace::default() },
-        body_time: BODY_TIME,
-        metrics: metrics.clone(),
-    };
-    let app = App::new(dependencies, &mut StdRng::seed_from_u64(1)).unwrap();
-    Setting { app, index, live, clock, metrics }
+    Setting::register(index, &mut Registry::default())
 }
 
 impl Setting {
+    pub(super) fn register(index: Arc<Index>, registry: &mut Registry) -> Self {
+        let (live, clock) = (Arc::new(FakeLive::default()), ManualClock::at(now()));
+        let metrics = Arc::new(Metrics::register(registry));
+        let dependencies = Dependencies {
+        ledger: Default::default(),
+            accounts: index.clone(),
+            live: live.clone(),
+            clock: Arc::new(clock.clone()),
+            max_stale: TimeDelta::hours(1),
+            pace: Pace { account: Duration::ZERO, search: Duration::ZERO, ..Pace::default() },
+            body_time: BODY_TIME,
+            metrics: metrics.clone(),
+        };
+        let app = App::new(dependencies, &mut StdRng::seed_from_u64(1)).unwrap();
+        Setting { app, index, live, clock, metrics }
+    }
+
     /// Known to the watch and to the API server.
-    fn with(self, fixture: &Fixture) -> Self {
+    pub(super) fn with(self, fixture: &Fixture) -> Self {
         feed(&self.index, fixture);
         self.live.holds(fixture);
         self
     }
 
-    async fn send(&self, request: Request<Body>) -> (u16, Value) {
+    pub(super) async fn send(&self, request: Request<Body>) -> (u16, Value) {
         let response = self.app.token(request).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    async fn ask(&self, client_id: &str, secret: &str) -> (u16, Value) {
+    pub(super) async fn ask(&self, client_id: &str, secret: &str) -> (u16, Value) {
         self.send(signed(client_id, secret).body(Body::empty()).unwrap()).await
     }
 
@@ -75,15 +81,15 @@ impl Setting {
     }
 }
 
-fn post() -> Builder {
+pub(super) fn post() -> Builder {
     Request::post("/avxapi/acctmgmt-get-service-token?gwsource=external").header(HOST, "127.0.0.1:31443")
 }
 
-fn signed(client_id: &str, secret: &str) -> Builder {
+pub(super) fn signed(client_id: &str, secret: &str) -> Builder {
     post().header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(format!("{client_id}:{secret}"))))
 }
 
-fn exporter() -> Fixture {
+pub(super) fn exporter() -> Fixture {
     account("exporter").current(ID, SECRET)
 }
 

@@ -120,3 +120,59 @@ impl Drop for Flusher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Takes batches one by one, as the test allows.
+    struct Slow(mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(io::Error::other)?;
+            self.1.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn everything_is_written_in_order_before_the_flusher_is_gone() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (allow, allowed) = mpsc::channel();
+        let (mut sink, flusher) = start(Slow(allowed, written.clone())).unwrap();
+        for line in ["one\n", "two\n", "three\n"] {
+            sink.write_all(line.as_bytes()).unwrap();
+        }
+        (0..3).for_each(|_| allow.send(()).unwrap());
+        drop(flusher);
+        assert_eq!(written.lock().as_slice(), b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_stops_nobody_and_what_it_missed_is_counted() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (allow, allowed) = mpsc::channel();
+        let (mut sink, flusher) = start(Slow(allowed, written.clone())).unwrap();
+        let line = vec![b'x'; CAPACITY / 4];
+        // Nothing is read: at most one batch is being written and one waits, the rest is dropped.
+        (0..20).for_each(|_| sink.write_all(&line).unwrap());
+        (0..20).for_each(|_| allow.send(()).unwrap());
+        drop(flusher);
+        let text = String::from_utf8(written.lock().clone()).unwrap();
+        assert!(text.contains("\"message\":\"log lines dropped\"") && text.len() < 9 * CAPACITY / 4 + 500);
+    }
+
+    #[test]
+    fn a_closed_output_is_no_trouble() {
+        let (allow, allowed) = mpsc::channel();
+        drop(allow);
+        let (mut sink, flusher) = start(Slow(allowed, Arc::default())).unwrap();
+        sink.write_all(b"nobody reads this\n").unwrap();
+        drop(flusher);
+    }
+}
