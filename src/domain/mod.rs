@@ -21,3 +21,8 @@ pub mod transition;
 pub mod trigger;
 pub mod usage;
 pub mod verifier;
+
+#[cfg(test)]
+mod rotation_properties;
+#[cfg(test)]
+mod simulation;
