@@ -23,6 +23,8 @@ pub mod usage;
 pub mod verifier;
 
 #[cfg(test)]
+mod publish_model;
+#[cfg(test)]
 mod rotation_properties;
 #[cfg(test)]
 mod simulation;
