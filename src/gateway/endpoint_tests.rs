@@ -43,7 +43,7 @@ impl Setting {
         let (live, clock) = (Arc::new(FakeLive::default()), ManualClock::at(now()));
         let metrics = Arc::new(Metrics::register(registry));
         let dependencies = Dependencies {
-        ledger: Default::default(),
+            ledger: Default::default(),
             accounts: index.clone(),
             live: live.clone(),
             clock: Arc::new(clock.clone()),
