@@ -80,6 +80,14 @@ pub fn parse<A: Args>(arguments: &[&str]) -> Result<A, clap::Error> {
     Line::try_parse_from(std::iter::once(&"keyrota").chain(arguments)).map(|line: Line<A>| line.arguments)
 }
 
+/// This machine's name, which in a Pod is the Pod's; made fit for the name of a Kubernetes object.
+#[must_use]
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let fit: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    fit.trim_matches('-').chars().take(200).collect()
+}
+
 /// How long one watch request lasts; a connection that died silently is noticed within it.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
 use super::deadlines::Deadlines;
+use super::usage::Board;
 use crate::api::{ServiceAccount, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
 use crate::domain::credential::SecretHash;
@@ -83,6 +84,8 @@ pub struct Context {
     pub written: Mutex<HashMap<String, (u64, Record)>>,
     /// Published Secrets that somebody else touched and that were found intact: account UID → resourceVersion.
     pub verified: Mutex<HashMap<String, String>>,
+    /// Uses that gateways have reported.
+    pub usage: Board,
     /// Failed passes in a row, by account UID; what the back-off grows with.
     pub failures: Mutex<HashMap<String, u32>>,
     recorder: Recorder,
@@ -111,6 +114,7 @@ impl Context {
             minted: Mutex::default(),
             written: Mutex::default(),
             verified: Mutex::default(),
+            usage: Board::default(),
             failures: Mutex::default(),
         }
     }
@@ -155,6 +159,7 @@ impl Context {
         self.written.lock().remove(uid);
         self.verified.lock().remove(uid);
         self.failures.lock().remove(uid);
+        self.usage.forget(uid);
     }
 }
 

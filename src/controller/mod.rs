@@ -15,6 +15,7 @@ mod run;
 mod sweep;
 mod term;
 mod triggers;
+mod usage;
 mod watches;
 
 pub use run::{ControllerArgs, run};

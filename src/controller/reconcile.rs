@@ -44,12 +44,24 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<(), Err
         standing: plan.standing,
         issuer: sight.observed.issuer,
         missing_groups: sight.observed.missing_groups,
+        uses: context.usage.admitted(&account.owner.uid),
     };
     let old = sight.object.status.clone().unwrap_or_default();
     let status = settle(&applied, &old, context.clock.timestamp());
+    let broken_soon = newly(&old, &status, "PreviousSecretInUse");
     report::status(context, &sight.object, status).await?;
+    context.usage.shown(&account.owner.uid, &applied.uses);
+    if let Some(condition) = broken_soon {
+        report::warning(context, &sight.object, &condition.type_, condition.message).await;
+    }
     context.deadlines.set(&account.owner.namespace, &account.owner.name, plan.wake);
     Ok(())
+}
+
+/// A condition that has just become true.
+fn newly(old: &ServiceAccountStatus, new: &ServiceAccountStatus, type_: &str) -> Option<Condition> {
+    let held = old.conditions.iter().any(|condition| condition.type_ == type_);
+    new.conditions.iter().find(|condition| condition.type_ == type_).filter(|_| !held).cloned()
 }
 
 /// Step by step until there is nothing to do. The first look costs no call; nothing is written before a live one.

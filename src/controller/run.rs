@@ -1,6 +1,7 @@
 //! The controller as a process: it watches from the start, writes while it leads, and ends in order.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -52,6 +53,10 @@ pub struct ControllerArgs {
     /// How many days the inventory remembers a deleted account
     #[arg(long, env = "KEYROTA_TOMBSTONE_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub tombstone_days: u32,
+
+    /// How many accounts' statuses are updated in a second because their credentials were used
+    #[arg(long, env = "KEYROTA_USAGE_WRITES_PER_SECOND", default_value = "2", value_name = "N")]
+    pub usage_writes_per_second: NonZeroU32,
 
     /// Write only while holding the lease keyrota-controller in the operator namespace; needed with more than one replica
     #[arg(long, env = "KEYROTA_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
@@ -151,6 +156,7 @@ fn term(
         triggers: triggers.clone(),
         namespaces: watches::namespaces(&args.cluster),
         concurrency: args.concurrency,
+        usage_writes_per_second: args.usage_writes_per_second,
         certificate: (args.gateway_certificate == "own").then(|| certificate_names(args)),
     }
 }

@@ -2,6 +2,7 @@
 //! ends with it, its memory too: another leader may have written since.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::issuers;
 use super::reconcile::{after_error, reconcile};
 use super::sweep;
 use super::triggers::{Deleted, Inbox, Triggers};
+use super::usage;
 use crate::api::ServiceAccount;
 
 /// Ends when the process is told to stop.
@@ -40,6 +42,8 @@ pub struct Term {
     pub namespaces: Vec<Option<String>>,
     /// How many accounts are worked on at once, in each lane.
     pub concurrency: u16,
+    /// The write budget for what gateways report of uses.
+    pub usage_writes_per_second: NonZeroU32,
     /// The names in the gateway's own certificate; none when somebody else makes it.
     pub certificate: Option<Vec<String>>,
 }
@@ -50,7 +54,7 @@ impl Term {
     /// # Errors
     /// When a loop ended that never does: only a restart helps.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { context, triggers, namespaces, concurrency, certificate } = self;
+        let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
         let Inbox { lanes, everybody, issuers, deleted } = triggers.open(&namespaces);
         // Before the first Secret is published, since the CA stands in it.
         tokio::select! {
@@ -61,6 +65,10 @@ impl Term {
         loops.spawn(trigger_due(context.clone(), triggers.clone()));
         loops.spawn(sweep::keep_sweeping(context.clone(), deleted));
         loops.spawn(look_after_issuers(context.clone(), issuers));
+        loops.spawn(usage::keep_reading(context.clone()));
+        let used = triggers.clone();
+        loops
+            .spawn(usage::keep_merging(context.clone(), usage_writes_per_second, move |account| used.account(account)));
         loops.spawn(from_time_to_time(context.clone(), certificate, triggers));
         let lanes = context.stores.accounts.iter().zip(lanes).map(|(store, single)| {
             let lane = Lane { store: store.clone(), single, everybody: everybody.clone() };

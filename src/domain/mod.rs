@@ -18,4 +18,5 @@ pub mod settle;
 pub mod token;
 pub mod transition;
 pub mod trigger;
+pub mod usage;
 pub mod verifier;

@@ -19,6 +19,11 @@ pub const LABEL_ISSUER: &str = "keyrota.dev/issuer";
 /// Label of a tombstone ConfigMap, value `true`.
 pub const LABEL_TOMBSTONE: &str = "keyrota.dev/tombstone";
 
+/// Label of a gateway's usage report, value `true`.
+pub const LABEL_USAGE: &str = "keyrota.dev/usage-report";
+/// The key of a usage report's text in its ConfigMap.
+pub const USAGE_KEY: &str = "uses";
+
 /// The issuer that serves every namespace that no other lists.
 pub const DEFAULT_ISSUER: &str = "default";
 
@@ -44,6 +49,12 @@ pub fn default_secret(account: &str) -> String {
 #[must_use]
 pub fn signing_keys(issuer: &str) -> String {
     format!("signing-keys-{issuer}")
+}
+
+/// The ConfigMap in the operator namespace with a gateway's usage report.
+#[must_use]
+pub fn usage_report(gateway: &str) -> String {
+    format!("usage-{gateway}")
 }
 
 /// A client ID as a label value: a UUID as it is, anything else hashed. External client IDs do not fit a label, and

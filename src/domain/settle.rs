@@ -5,6 +5,7 @@ use super::credential::{State, Version};
 use super::plan::Standing;
 use super::record::Record;
 use super::schedule;
+use super::usage::Uses;
 use crate::api::service_account::{
     AccountStatus, Binding, ClientSecretStatus, Credential, CredentialState, HandledTriggers,
 };
@@ -23,17 +24,22 @@ pub struct Applied {
     pub issuer: String,
     /// Names in `userGroups` that no UserGroup has.
     pub missing_groups: Vec<String>,
+    /// Uses that gateways have reported and status may not show yet.
+    pub uses: Uses,
 }
 
 /// The status to report. `old` gives what only status knows (uses, transition times).
 #[must_use]
 pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> ServiceAccountStatus {
-    let Applied { account, record, standing, issuer, missing_groups } = applied;
+    let Applied { account, record, standing, issuer, missing_groups, uses } = applied;
     let current = record.as_ref().and_then(Record::current);
     let internal = match &account.authentication {
         Authentication::Internal(settings) => Some(settings),
         Authentication::External { .. } => None,
     };
+    let credentials = credentials(record.as_ref(), old, uses, now);
+    let last_used = uses.values().map(|used| used.last).chain(old.last_access_time).max();
+    let in_use = previous_in_use(record.as_ref(), &credentials);
     let external_id = record.as_ref().and_then(|record| record.external_client_id.clone());
     ServiceAccountStatus {
         observed_generation: account.generation,
@@ -46,15 +52,15 @@ pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> 
             .filter(|_| account.enabled)
             .zip(current)
             .and_then(|(settings, current)| schedule::rotation_time(account, settings, current)),
-        last_access_time: old.last_access_time,
+        last_access_time: last_used,
         created_by: Some(created_by(applied)),
         created_time: Some(account.created),
         issuer: Some(issuer.clone()),
         binding: internal.filter(|_| current.is_some()).map(|settings| Binding { name: settings.secret_name.clone() }),
-        credentials: credentials(record.as_ref(), old, now),
+        credentials,
         handled: record.as_ref().map(handled),
         notifications: old.notifications.clone(),
-        conditions: conditions(account, standing, current, missing_groups, &old.conditions, now),
+        conditions: conditions(account, standing, current, missing_groups, in_use, &old.conditions, now),
     }
 }
 
@@ -74,24 +80,35 @@ fn secret_status(account: &Account, current: Option<&Version>, now: Timestamp) -
 }
 
 /// Newest first; a previous version only while it works. Without a record, as they were reported last.
-fn credentials(record: Option<&Record>, old: &ServiceAccountStatus, now: Timestamp) -> Vec<Credential> {
+fn credentials(record: Option<&Record>, old: &ServiceAccountStatus, uses: &Uses, now: Timestamp) -> Vec<Credential> {
     let Some(record) = record else { return old.credentials.clone() };
     let previous = record.previous().filter(|version| version.works_at(now));
-    record.current().into_iter().chain(previous).map(|version| credential(version, old)).collect()
+    record.current().into_iter().chain(previous).map(|version| credential(version, old, uses)).collect()
 }
 
-fn credential(version: &Version, old: &ServiceAccountStatus) -> Credential {
-    let used = old.credentials.iter().find(|known| known.version == version.version);
+fn credential(version: &Version, old: &ServiceAccountStatus, uses: &Uses) -> Credential {
+    let shown = old.credentials.iter().find(|known| known.version == version.version);
+    let reported = uses.get(&version.version);
+    let first = shown.and_then(|known| known.first_used_time).into_iter().chain(reported.map(|used| used.first)).min();
+    let last = shown.and_then(|known| known.last_used_time).max(reported.map(|used| used.last));
     Credential {
         version: version.version,
         client_id: version.client_id.clone(),
         state: if version.state == State::Previous { CredentialState::Previous } else { CredentialState::Current },
         not_before: version.not_before,
         not_after: version.not_after,
-        first_used_time: used.and_then(|known| known.first_used_time),
-        last_used_time: used.and_then(|known| known.last_used_time),
+        first_used_time: first,
+        last_used_time: last,
         reason: version.reason,
     }
+}
+
+/// A previous version that got a token after the current one was published: its last use and its end.
+fn previous_in_use(record: Option<&Record>, credentials: &[Credential]) -> Option<(Timestamp, Timestamp)> {
+    let retired = record?.previous()?.retired_time?;
+    let previous = credentials.iter().find(|credential| credential.state == CredentialState::Previous)?;
+    let last = previous.last_used_time.filter(|last| *last > retired)?;
+    Some((last, previous.not_after))
 }
 
 fn handled(record: &Record) -> HandledTriggers {
@@ -104,6 +121,7 @@ fn conditions(
     standing: &Standing,
     current: Option<&Version>,
     missing_groups: &[String],
+    in_use: Option<(Timestamp, Timestamp)>,
     old: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -123,6 +141,10 @@ fn conditions(
     if let Some(version) = current.filter(|version| !version.works_at(now)) {
         let message = format!("the client secret expired at {}", version.not_after);
         all.push(condition("Expired", ConditionStatus::True, "ClientSecretExpired", message));
+    }
+    if let Some((last, end)) = in_use {
+        let message = format!("the previous client secret was still used at {last}; it stops working at {end}");
+        all.push(condition("PreviousSecretInUse", ConditionStatus::True, "UsedAfterRotation", message));
     }
     if !missing_groups.is_empty() {
         let message = format!("no UserGroup is named {}; the other groups apply", missing_groups.join(", "));

@@ -21,6 +21,7 @@ use super::grant::{Verdict, decide};
 use super::legacy::{answer, wire};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
+use super::usage::Ledger;
 use super::verify::Verifier;
 use crate::clock::SharedClock;
 use crate::domain::issuer::Issuer;
@@ -37,6 +38,7 @@ pub struct App {
     clock: SharedClock,
     max_stale: TimeDelta,
     metrics: Arc<Metrics>,
+    ledger: Arc<Ledger>,
 }
 
 /// What an [`App`] is made of.
@@ -53,6 +55,8 @@ pub struct Dependencies {
     pub pace: Pace,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where uses are noted.
+    pub ledger: Arc<Ledger>,
 }
 
 /// What is known of a request, for its one line in the log.
@@ -69,10 +73,10 @@ impl App {
     /// # Errors
     /// When the random source fails.
     pub fn new<R: TryRng>(dependencies: Dependencies, random: &mut R) -> Result<Self, R::Error> {
-        let Dependencies { accounts, live, clock, max_stale, pace, metrics } = dependencies;
+        let Dependencies { accounts, live, clock, max_stale, pace, metrics, ledger } = dependencies;
         let verifier = Verifier::new(random, metrics.clone())?;
         let freshener = Freshener::new(live, accounts.clone(), pace, metrics.clone());
-        Ok(Self { authenticator: Authenticator { accounts, verifier, freshener }, clock, max_stale, metrics })
+        Ok(Self { authenticator: Authenticator { accounts, verifier, freshener }, clock, max_stale, metrics, ledger })
     }
 
     /// Answers a request to the manual's endpoint.
@@ -137,6 +141,9 @@ impl App {
         match result {
             Ok(token) => {
                 let version = seen.finding.version_number();
+                if let Some((owner, version)) = owner.zip(version) {
+                    self.ledger.note(&owner.uid, version, self.clock.timestamp());
+                }
                 info!(endpoint = "legacy", namespace, account, issuer, version, micros, "token granted");
                 answer::granted(&token)
             }

@@ -15,7 +15,8 @@ pub mod metrics;
 pub mod refusal;
 pub mod router;
 pub mod run;
-pub mod verify;
+pub mod usage;
+mod verify;
 
 pub use endpoint::App;
 pub use run::{GatewayArgs, run};

@@ -21,9 +21,10 @@ use super::endpoint::{App, Dependencies};
 use super::freshen::Pace;
 use super::health::{self, Health};
 use super::metrics::{IndexMetrics, Metrics};
+use super::usage::{Ledger, Publisher};
 use super::{certificate, router};
 use crate::clock::SharedClock;
-use crate::config::ClusterArgs;
+use crate::config::{self, ClusterArgs};
 use crate::domain::duration;
 use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
@@ -51,6 +52,10 @@ pub struct GatewayArgs {
     /// The kubernetes.io/tls Secret in the operator namespace; a new certificate in it is used at once
     #[arg(long, env = "KEYROTA_GATEWAY_TLS_SECRET", default_value = "keyrota-gateway-tls", value_name = "NAME")]
     pub tls_secret: String,
+
+    /// This replica's name, under which it reports when credentials were used [default: the host name]
+    #[arg(long, env = "KEYROTA_GATEWAY_IDENTITY", value_name = "NAME")]
+    pub identity: Option<String>,
 
     /// How long tokens are issued on while the API server is away
     #[arg(long, env = "KEYROTA_GATEWAY_MAX_STALE", default_value = "1h", value_name = "DURATION", value_parser = duration::parse)]
@@ -81,6 +86,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
     let mut registry = Registry::default();
     let metrics = Arc::new(Metrics::register(&mut registry));
     registry.register_collector(Box::new(IndexMetrics { index: index.clone(), clock: clock.clone() }));
+    let ledger = Arc::new(Ledger::default());
     let live = KubeLive::new(client.clone(), &namespace, args.cluster.watch_namespaces.clone());
     let dependencies = Dependencies {
         accounts: index.clone(),
@@ -89,6 +95,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         max_stale: args.max_stale,
         pace: Pace::default(),
         metrics,
+        ledger: ledger.clone(),
     };
     let app = Arc::new(App::new(dependencies, &mut SysRng).context("the random source failed")?);
     let health = Arc::new(Health {
@@ -102,7 +109,15 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
     let stop = Stop { health: health.clone(), drain: args.drain.to_std().unwrap_or_default() };
     // Both ports are taken before anything else, so that a port in use is an error at once.
     let (probes, tokens) = (server::listen(args.health_listen)?, server::listen(args.listen)?);
+    let identity = args.identity.clone().unwrap_or_else(config::host_name);
+    let publisher =
+        Arc::new(Publisher::new(ledger, index.clone(), clock.clone(), client.clone(), &namespace, &identity));
     let mut background = JoinSet::new();
+    let keeper = publisher.clone();
+    background.spawn(async move {
+        keeper.keep_publishing().await;
+        Ok(())
+    });
     background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new()));
     let feeds = feed::run(client.clone(), namespace.clone(), index, clock);
     background.spawn(async move {
@@ -124,7 +139,11 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
     }
     let serving = stop.serve(tokens, first, router::router(app), shutdown);
     tokio::select! {
-        served = serving => served,
+        served = serving => {
+            // The last grants, too: nothing is lost by an orderly stop.
+            publisher.publish().await;
+            served
+        }
         ended = background.join_next() => {
             ended.transpose().context("a part of the gateway panicked")?.transpose().context("a listener failed")?;
             anyhow::bail!("a part of the gateway ended by itself")

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::api::service_account::Mode;
+use crate::api::service_account::{Credential, Mode};
 use crate::api::{ServiceAccount, Timestamp};
 use crate::domain::account::created;
 use crate::domain::credential::{SecretHash, State};
@@ -69,6 +69,8 @@ pub struct AccountFacts {
     pub trusted_issuer: Option<String>,
     /// `spec.userGroups`.
     pub groups: Vec<String>,
+    /// `status.credentials`: what is shown of their uses already.
+    pub credentials: Vec<Credential>,
     /// `metadata.resourceVersion`.
     pub revision: Revision,
 }
@@ -77,7 +79,7 @@ impl From<ServiceAccount> for AccountFacts {
     /// Takes what is needed and nothing else: a field that only the controller reads cannot keep an account from being
     /// served.
     fn from(object: ServiceAccount) -> Self {
-        let ServiceAccount { metadata: meta, spec, status: _ } = object;
+        let ServiceAccount { metadata: meta, spec, status } = object;
         Self {
             created: created(&meta),
             deleting: meta.deletion_timestamp.is_some(),
@@ -87,6 +89,7 @@ impl From<ServiceAccount> for AccountFacts {
             external_client_id: spec.authentication.external_client_id,
             trusted_issuer: spec.authentication.trusted_issuer,
             groups: spec.user_groups,
+            credentials: status.map(|status| status.credentials).unwrap_or_default(),
             owner: Owner {
                 uid: meta.uid.unwrap_or_default(),
                 namespace: meta.namespace.unwrap_or_default(),

@@ -39,6 +39,10 @@ pub(super) struct Joined {
 }
 
 impl Joined {
+    pub(super) fn entry(&self, uid: &str) -> Option<Arc<Entry>> {
+        self.entries.get(uid).cloned()
+    }
+
     pub(super) fn apply_account(&mut self, facts: AccountFacts) {
         let uid = facts.owner.uid.clone();
         self.accounts.apply(facts);

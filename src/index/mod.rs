@@ -201,6 +201,12 @@ impl Index {
         self.joined.read().sizes()
     }
 
+    /// An account that can be served, by its UID.
+    #[must_use]
+    pub fn entry(&self, uid: &str) -> Option<Arc<Entry>> {
+        self.joined.read().entry(uid)
+    }
+
     fn progress_of(&self, feed: &Feed) -> Option<&Progress> {
         self.progress.iter().find(|progress| progress.feed == *feed)
     }

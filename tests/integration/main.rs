@@ -17,3 +17,5 @@ mod leadership;
 mod lifecycle;
 #[cfg(test)]
 mod main_job;
+#[cfg(test)]
+mod usage;

@@ -61,6 +61,7 @@ pub(crate) struct Operator {
     pub(crate) clock: Arc<dyn Clock>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
+    stop_gateways: tokio::sync::watch::Sender<bool>,
     kubeconfig: String,
 }
 
@@ -153,6 +154,7 @@ impl Operator {
             clock,
             controller: None,
             gateways: Vec::new(),
+            stop_gateways: tokio::sync::watch::Sender::new(false),
             kubeconfig: kubeconfig.to_str().unwrap().to_owned(),
         }
     }
@@ -203,8 +205,14 @@ impl Operator {
             &listen.to_string(),
             "--health-listen",
             &health.to_string(),
+            "--drain",
+            "0s",
+            "--identity",
+            &format!("gateway-{}", self.gateways.len()),
         ];
-        let run = gateway::run(config::parse(&arguments).unwrap(), self.clock.clone(), std::future::pending());
+        let mut stopped = self.stop_gateways.subscribe();
+        let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
+        let run = gateway::run(config::parse(&arguments).unwrap(), self.clock.clone(), told);
         self.gateways.push(tokio::spawn(run));
         let probe = reqwest::Client::builder().no_proxy().build().unwrap();
         eventually("the gateway is ready", SOON, async || {
@@ -216,6 +224,14 @@ impl Operator {
         let ca = reqwest::Certificate::from_pem(text(&certificate, "ca.crt").as_bytes()).unwrap();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(SOON).build().unwrap();
         Gateway { token_url: format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external"), http }
+    }
+
+    /// As SIGTERM would.
+    pub(crate) async fn stop_gateways(&mut self) {
+        self.stop_gateways.send_replace(true);
+        for gateway in self.gateways.drain(..) {
+            gateway.await.unwrap().unwrap();
+        }
     }
 
     /// As a kill -9 would: no step more.

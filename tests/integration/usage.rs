@@ -1,0 +1,59 @@
+//! Who still uses the old secret: from the gateway's grants to the account's status.
+
+use chrono::TimeDelta;
+use keyrota::api::ConditionStatus;
+use keyrota::api::service_account::CredentialState;
+use serde_json::json;
+
+use super::common::operator::{Operator, condition};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_when_each_version_was_first_and_last_used_and_that_the_previous_one_still_is() {
+    let (mut operator, clock) = Operator::on_manual_clock().await;
+    let gateway = operator.start_gateway().await;
+    operator.ready("exporter", json!({})).await;
+    let old = operator.credential("exporter-credentials").await;
+    assert_eq!(gateway.token(&old).await.0, 200);
+    clock.advance(TimeDelta::seconds(5));
+    let used = operator.until("exporter", "used", |status| status.last_access_time.is_some()).await;
+    assert_eq!(used.status.unwrap().credentials[0].first_used_time, operator_first(&clock));
+
+    // Repaired leaves the old secret a day: its holder is the one to be warned of.
+    operator.secrets().delete("exporter-credentials", &Default::default()).await.unwrap();
+    operator.next_credential("exporter-credentials", &old).await;
+    operator.until("exporter", "repaired", |status| status.credentials.len() == 2).await;
+    // Less than what a gateway may be behind the API server by its clock.
+    clock.advance(TimeDelta::minutes(30));
+    assert_eq!(gateway.token(&old).await.0, 200);
+    clock.advance(TimeDelta::seconds(5));
+    let in_use = |status: &keyrota::api::ServiceAccountStatus| {
+        condition(status, "PreviousSecretInUse").0 == Some(ConditionStatus::True)
+    };
+    let warned = operator.until("exporter", "warned", in_use).await.status.unwrap();
+    let previous = warned.credentials.iter().find(|c| c.state == CredentialState::Previous).unwrap();
+    assert_eq!(previous.last_used_time, warned.last_access_time);
+    let message = &warned.conditions.iter().find(|c| c.type_ == "PreviousSecretInUse").unwrap().message;
+    assert!(message.contains(&previous.not_after.to_string()), "{message}");
+
+    clock.advance(TimeDelta::hours(24));
+    let ended = operator.until("exporter", "ended", |status| status.credentials.len() == 1).await;
+    assert_eq!(condition(&ended.status.unwrap(), "PreviousSecretInUse").0, None);
+}
+
+/// The first grant came before the clock was moved by five seconds.
+fn operator_first(clock: &keyrota::clock::ManualClock) -> Option<keyrota::api::Timestamp> {
+    use keyrota::clock::Clock;
+    Some(clock.timestamp().saturating_add(-TimeDelta::seconds(5)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_use_is_lost_when_a_gateway_stops_in_order() {
+    let (mut operator, _clock) = Operator::on_manual_clock().await;
+    let gateway = operator.start_gateway().await;
+    operator.ready("exporter", json!({})).await;
+    let pair = operator.credential("exporter-credentials").await;
+    assert_eq!(gateway.token(&pair).await.0, 200);
+    // The clock stands still: only the orderly stop can have published it.
+    operator.stop_gateways().await;
+    operator.until("exporter", "used", |status| status.last_access_time.is_some()).await;
+}
