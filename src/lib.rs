@@ -4,7 +4,7 @@
 //! random source as parameters; what touches the world is thin.
 //!
 //! Layers, each importing only those to its right (held by the `layering` test):
-//! roles (`controller`, `gateway`, `demo`) → `index`, `server`, `telemetry`, `config`, `clock` →
+//! roles (`controller`, `gateway`, `doctor`, `demo`) → `index`, `mail`, `server`, `telemetry`, `config`, `clock` →
 //! `domain` → `api`. `controlplane` provides a real Kubernetes for the demo and the tests.
 
 pub mod api;
@@ -14,10 +14,12 @@ pub mod controller;
 pub mod controlplane;
 pub mod crds;
 pub mod demo;
+pub mod doctor;
 pub mod domain;
 pub mod entropy;
 pub mod gateway;
 pub mod index;
+pub mod mail;
 pub mod server;
 pub mod telemetry;
 pub mod watch;

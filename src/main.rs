@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use keyrota::clock::SystemClock;
 use keyrota::controller::{self, ControllerArgs};
 use keyrota::demo::{self, DemoArgs};
+use keyrota::doctor::{self, DoctorArgs};
 use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::{self, GatewayArgs};
 use keyrota::telemetry::{self, LogArgs};
@@ -34,6 +35,8 @@ enum Command {
     Gateway(Box<GatewayArgs>),
     /// Show it all at work, in a real Kubernetes control plane on this machine
     Demo(DemoArgs),
+    /// Try out what Keyrota relies on, and say what is wrong
+    Doctor(DoctorArgs),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn run(Cli { log, command }: Cli) -> anyhow::Result<()> {
             block_on(gateway::run(*args, clock, server::told_to_stop()))
         }
         Command::Demo(args) => block_on(demo::run(args, &log)),
+        Command::Doctor(args) => block_on(doctor::run(args, clock)),
     }
 }
 

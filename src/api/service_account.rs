@@ -542,7 +542,7 @@ pub struct Notification {
     /// When it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_time: Option<Timestamp>,
-    /// By which way: Email, Webhook or Event.
+    /// By which way: Email, Webhook or Event; All for one that was skipped.
     pub channel: String,
     /// Pending, Sent, Failed or Skipped.
     pub result: String,

@@ -25,11 +25,11 @@ use crate::domain::observed::{Observed, Published as Seen};
 use crate::domain::plan::{Action, Change};
 use crate::domain::publication::{Content, Publication};
 use crate::domain::record::{self, Published, Record};
-use crate::domain::{mint, transition, verifier};
+use crate::domain::{mint, restart, transition, verifier};
 use crate::entropy::Draw;
 
 /// Who writes, as `managedFields` shows it.
-const MANAGER: &str = "keyrota";
+pub const MANAGER: &str = "keyrota";
 
 /// Carries out one action and returns what stands now.
 pub async fn apply(context: &Context, sight: Sight, action: &Action, now: Timestamp) -> Result<Sight, Error> {
@@ -141,7 +141,12 @@ async fn publish(
 async fn retire(context: &Context, sight: Sight, version: i64) -> Result<Sight, Error> {
     let published = identity(sight.secret.as_ref());
     let now = context.clock.timestamp();
-    let record = transition::retire(record_of(&sight), version, published, sight.observed.grace, now);
+    let before = record_of(&sight);
+    let is_new = before.staged().any(|staged| staged.version == version);
+    let mut record = transition::retire(before, version, published, sight.observed.grace, now);
+    if is_new {
+        record = restart::note(record, &sight.observed.account);
+    }
     let sight = write_record(context, sight, record).await?;
     Ok(refresh_outdated(context, sight))
 }
@@ -203,8 +208,20 @@ async fn write_secret(
 }
 
 /// Creates the record, or replaces it with the `resourceVersion` just read.
-async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Result<Sight, Error> {
+pub async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Result<Sight, Error> {
+    sight.record_version = store_record(context, &record, sight.record_version).await?;
+    sight.observed.record = Some(record);
+    Ok(sight)
+}
+
+/// The write itself; returns the new `resourceVersion`.
+pub async fn store_record(
+    context: &Context,
+    record: &Record,
+    resource_version: Option<String>,
+) -> Result<Option<String>, Error> {
     let uid = record.account.uid.clone();
+    let exists = resource_version.is_some();
     let name = names::record(&uid);
     let json = record
         .to_json()
@@ -213,7 +230,7 @@ async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Re
         metadata: ObjectMeta {
             name: Some(name.clone()),
             labels: Some(record.labels()),
-            resource_version: sight.record_version.clone(),
+            resource_version,
             ..ObjectMeta::default()
         },
         type_: Some(TYPE_RECORD.into()),
@@ -223,17 +240,15 @@ async fn write_record(context: &Context, mut sight: Sight, record: Record) -> Re
     let api = context.own_secrets();
     let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
     let what = || format!("write the record {name}");
-    let written = if sight.record_version.is_some() {
+    let written = if exists {
         call(what, api.replace(&name, &parameters, &object)).await?
     } else {
         call(what, api.create(&parameters, &object)).await?
     };
     if let Some(version) = observe::number(&written.metadata) {
-        context.written.lock().insert(uid, (version, record.clone()));
+        context.remember(uid, version, record);
     }
-    sight.record_version = written.metadata.resource_version;
-    sight.observed.record = Some(record);
-    Ok(sight)
+    Ok(written.metadata.resource_version)
 }
 
 fn record_of(sight: &Sight) -> Record {

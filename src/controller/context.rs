@@ -12,6 +12,8 @@ use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
 use super::deadlines::Deadlines;
+use super::notify::{Outbox, Ways};
+use super::restart::Attempt;
 use super::usage::Board;
 use crate::api::{ServiceAccount, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub external_url: String,
     /// What hashing a generated secret costs.
     pub hash_cost: HashCost,
+    /// What expiry notices are sent with.
+    pub ways: Ways,
     /// How long a tombstone is kept.
     pub tombstone_retention: chrono::TimeDelta,
 }
@@ -88,6 +92,10 @@ pub struct Context {
     pub usage: Board,
     /// Failed passes in a row, by account UID; what the back-off grows with.
     pub failures: Mutex<HashMap<String, u32>>,
+    /// The last attempt to restart workloads, by account UID.
+    pub restarts: Mutex<HashMap<String, Attempt>>,
+    /// Notices on their way out.
+    pub outbox: Outbox,
     recorder: Recorder,
 }
 
@@ -116,6 +124,8 @@ impl Context {
             verified: Mutex::default(),
             usage: Board::default(),
             failures: Mutex::default(),
+            restarts: Mutex::default(),
+            outbox: Outbox::default(),
         }
     }
 
@@ -153,12 +163,22 @@ impl Context {
         }
     }
 
+    /// Keeps a record as we wrote it until the watch has caught up. Passes and the outbox write, each fenced, but they
+    /// may come here in any order.
+    pub fn remember(&self, uid: String, version: u64, record: &Record) {
+        let mut written = self.written.lock();
+        if written.get(&uid).is_none_or(|(known, _)| *known < version) {
+            written.insert(uid, (version, record.clone()));
+        }
+    }
+
     /// Forgets an account that is gone.
     pub fn forget(&self, uid: &str) {
         self.minted.lock().remove(uid);
         self.written.lock().remove(uid);
         self.verified.lock().remove(uid);
         self.failures.lock().remove(uid);
+        self.restarts.lock().remove(uid);
         self.usage.forget(uid);
     }
 }

@@ -8,9 +8,11 @@ mod deadlines;
 mod error;
 mod issuers;
 mod lease;
+mod notify;
 mod observe;
 mod reconcile;
 mod report;
+mod restart;
 mod run;
 mod sweep;
 mod term;
@@ -18,4 +20,5 @@ mod triggers;
 mod usage;
 mod watches;
 
+pub use notify::Metrics as NoticeMetrics;
 pub use run::{ControllerArgs, run};

@@ -260,7 +260,7 @@ pub fn parse_record(secret: &Secret) -> Result<Record, Error> {
 }
 
 /// The newer of what the watch has and what we wrote last.
-fn cached_record(context: &Context, uid: &str) -> Result<Option<Record>, Error> {
+pub fn cached_record(context: &Context, uid: &str) -> Result<Option<Record>, Error> {
     let key = ObjectRef::new(&names::record(uid)).within(&context.settings.operator_namespace);
     let watched = context.stores.records.get(&key);
     let watched_version = watched.as_ref().and_then(|secret| number(&secret.metadata));

@@ -4,16 +4,17 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use chrono::TimeDelta;
 use clap::Args;
 use futures::future::FutureExt;
-use kube::Client;
 use kube::runtime::reflector::Store;
 use tokio::task::JoinSet;
 
-use super::context::{Context, Settings, Stores};
+use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
 use super::lease::Election;
+use super::notify::{NoticeArgs, Ways};
 use super::term::Term;
 use super::triggers::Triggers;
 use super::watches;
@@ -54,6 +55,10 @@ pub struct ControllerArgs {
     #[arg(long, env = "KEYROTA_TOMBSTONE_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub tombstone_days: u32,
 
+    /// How people are told that a secret expires
+    #[command(flatten)]
+    pub notices: NoticeArgs,
+
     /// How many accounts' statuses are updated in a second because their credentials were used
     #[arg(long, env = "KEYROTA_USAGE_WRITES_PER_SECOND", default_value = "2", value_name = "N")]
     pub usage_writes_per_second: NonZeroU32,
@@ -81,6 +86,7 @@ pub async fn run(
     entropy: SharedEntropy,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    let settings = settings(&args)?;
     let client = args.cluster.client().await?;
     let shutdown = shutdown.boxed().shared();
     let triggers = Arc::new(Triggers::default());
@@ -99,14 +105,20 @@ pub async fn run(
     };
     loop {
         tokio::select! {
-            () = election.won() => {}
+            won = election.won() => won?,
             () = shutdown.clone() => break,
             ended = watching.join_next() => return Err(ended_early(ended)),
         }
-        let term = term(&args, &client, &clock, &entropy, &stores, &triggers);
+        let deadlines = Deadlines::new(clock.clone());
+        let (client, clock, entropy) = (client.clone(), clock.clone(), entropy.clone());
+        let context = Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines);
+        let term = term(&args, context, &triggers);
         tokio::select! {
             biased;
-            () = election.lost() => triggers.close(),
+            lost = election.lost() => {
+                lost?;
+                triggers.close();
+            }
             done = term.run(shutdown.clone()) => {
                 done?;
                 break;
@@ -140,17 +152,7 @@ fn identity(args: &ControllerArgs, entropy: &SharedEntropy) -> Result<String, En
     Ok(suffix.iter().fold(format!("{host}_"), |name, byte| format!("{name}{byte:02x}")))
 }
 
-fn term(
-    args: &ControllerArgs,
-    client: &Client,
-    clock: &SharedClock,
-    entropy: &SharedEntropy,
-    stores: &Stores,
-    triggers: &Arc<Triggers>,
-) -> Term {
-    let deadlines = Deadlines::new(clock.clone());
-    let context =
-        Context::new(client.clone(), clock.clone(), entropy.clone(), settings(args), stores.clone(), deadlines);
+fn term(args: &ControllerArgs, context: Context, triggers: &Arc<Triggers>) -> Term {
     Term {
         context: Arc::new(context),
         triggers: triggers.clone(),
@@ -161,14 +163,15 @@ fn term(
     }
 }
 
-fn settings(args: &ControllerArgs) -> Settings {
-    Settings {
+fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        ways: Ways::new(&args.notices).context("the settings of expiry notices")?,
         operator_namespace: args.cluster.operator_namespace.clone(),
         watch_namespaces: args.cluster.watch_namespaces.clone(),
         external_url: args.external_url.trim_end_matches('/').to_owned(),
         hash_cost: HashCost { memory_kib: args.hash_memory_kib, passes: args.hash_passes, lanes: 1 },
         tombstone_retention: TimeDelta::days(args.tombstone_days.into()),
-    }
+    })
 }
 
 /// The names that a client in the cluster, on this machine, or at the external URL uses.

@@ -144,14 +144,23 @@ fn tombstones(context: &Context) -> Api<ConfigMap> {
 }
 
 /// Sweeps whenever a deletion is seen, and everything from time to time.
-pub async fn keep_sweeping(context: Arc<Context>, mut deleted: tokio::sync::mpsc::UnboundedReceiver<Deleted>) {
+pub async fn keep_sweeping(
+    context: Arc<Context>,
+    mut deleted: tokio::sync::mpsc::UnboundedReceiver<Deleted>,
+    again: tokio::sync::mpsc::UnboundedSender<Deleted>,
+) {
     while let Some(what) = deleted.recv().await {
         let outcome = match &what {
             Deleted::One(uid) => one(&context, uid).await,
             Deleted::Perhaps => all(&context).await,
         };
         if let Err(error) = outcome {
-            tracing::warn!(%error, "a sweep was not finished and is tried again with the next one");
+            tracing::warn!(%error, "a sweep was not finished and is tried again in a second");
+            let again = again.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                let _ = again.send(what);
+            });
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::certificates;
 use super::context::Context;
 use super::issuers;
+use super::notify;
 use super::reconcile::{after_error, reconcile};
 use super::sweep;
 use super::triggers::{Deleted, Inbox, Triggers};
@@ -55,7 +56,7 @@ impl Term {
     /// When a loop ended that never does: only a restart helps.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
-        let Inbox { lanes, everybody, issuers, deleted } = triggers.open(&namespaces);
+        let Inbox { lanes, everybody, issuers, deleted, again } = triggers.open(&namespaces);
         // Before the first Secret is published, since the CA stands in it.
         tokio::select! {
             () = make_certificate(&context, certificate.as_deref()) => {}
@@ -63,7 +64,8 @@ impl Term {
         }
         let mut loops = JoinSet::new();
         loops.spawn(trigger_due(context.clone(), triggers.clone()));
-        loops.spawn(sweep::keep_sweeping(context.clone(), deleted));
+        loops.spawn(sweep::keep_sweeping(context.clone(), deleted, again));
+        loops.spawn(notify::keep_delivering(context.clone()));
         loops.spawn(look_after_issuers(context.clone(), issuers));
         loops.spawn(usage::keep_reading(context.clone()));
         let used = triggers.clone();
@@ -81,6 +83,7 @@ impl Term {
                 anyhow::bail!("a loop of the controller ended by itself");
             }
         }
+        context.outbox.finish().await;
         loops.shutdown().await;
         Ok(())
     }

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 
 use super::account::{Authentication, SecretSettings};
 use super::credential::{Reason, Version};
+use super::notice;
 use super::observed::{Observed, Published};
 use super::plan::{Action, Change, Plan, Standing};
 use super::record::Record;
@@ -97,7 +98,14 @@ fn wake(s: &Situation<'_>, standing: &Standing) -> Option<Timestamp> {
         Standing::WaitingForGarbageCollection => [Some(s.now.saturating_add(LEFTOVER_RETRY)), None],
         Standing::Disabled | Standing::Deleting | Standing::ClientIdConflict { .. } => [None, None],
     };
-    ends.into_iter().chain(acts).flatten().filter(|time| *time > s.now).min()
+    ends.into_iter().chain(acts).chain([notices(s)]).flatten().filter(|time| *time > s.now).min()
+}
+
+/// When the next notice of the expiry is due.
+fn notices(s: &Situation<'_>) -> Option<Timestamp> {
+    s.record
+        .filter(|_| !ending(s.observed))
+        .and_then(|record| notice::wake(&s.observed.account, s.settings, record, s.now))
 }
 
 fn ending(observed: &Observed) -> bool {

@@ -9,6 +9,8 @@ use thiserror::Error;
 
 use super::credential::{State, Version};
 use super::names;
+use super::notice::Notice;
+use super::restart::Pending;
 use crate::api::Timestamp;
 
 /// The newest layout that this binary writes.
@@ -48,6 +50,12 @@ pub struct Record {
     /// The published Secret as it was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+    /// What people were told of the versions' expiry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
+    /// Workloads that are still to be restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Pending>,
     /// Fields of a newer binary, kept.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -137,6 +145,8 @@ impl Record {
             compromised_versions: Vec::new(),
             handled: Handled::default(),
             published: None,
+            notices: Vec::new(),
+            restart: None,
             unknown: Map::new(),
         }
     }

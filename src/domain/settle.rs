@@ -2,6 +2,7 @@
 
 use super::account::{Account, Authentication};
 use super::credential::{State, Version};
+use super::notice;
 use super::plan::Standing;
 use super::record::Record;
 use super::schedule;
@@ -31,7 +32,7 @@ pub struct Applied {
 /// The status to report. `old` gives what only status knows (uses, transition times).
 #[must_use]
 pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> ServiceAccountStatus {
-    let Applied { account, record, standing, issuer, missing_groups, uses } = applied;
+    let Applied { account, record, standing: _, issuer, missing_groups: _, uses } = applied;
     let current = record.as_ref().and_then(Record::current);
     let internal = match &account.authentication {
         Authentication::Internal(settings) => Some(settings),
@@ -59,8 +60,8 @@ pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> 
         binding: internal.filter(|_| current.is_some()).map(|settings| Binding { name: settings.secret_name.clone() }),
         credentials,
         handled: record.as_ref().map(handled),
-        notifications: old.notifications.clone(),
-        conditions: conditions(account, standing, current, missing_groups, in_use, &old.conditions, now),
+        notifications: record.as_ref().map_or_else(|| old.notifications.clone(), notice::notifications),
+        conditions: conditions(applied, current, in_use, &old.conditions, now),
     }
 }
 
@@ -117,14 +118,13 @@ fn handled(record: &Record) -> HandledTriggers {
 }
 
 fn conditions(
-    account: &Account,
-    standing: &Standing,
+    applied: &Applied,
     current: Option<&Version>,
-    missing_groups: &[String],
     in_use: Option<(Timestamp, Timestamp)>,
     old: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
+    let Applied { account, record, standing, missing_groups, .. } = applied;
     let condition = |type_: &str, status, reason: &str, message: String| {
         let unchanged = old.iter().find(|before| before.type_ == type_ && before.status == status);
         Condition {
@@ -150,6 +150,8 @@ fn conditions(
         let message = format!("no UserGroup is named {}; the other groups apply", missing_groups.join(", "));
         all.push(condition("GroupsMissing", ConditionStatus::True, "UserGroupNotFound", message));
     }
+    let notices = notice::conditions(account, record.as_ref(), now);
+    all.extend(notices.into_iter().map(|(type_, reason, text)| condition(type_, ConditionStatus::True, reason, text)));
     all
 }
 

@@ -36,6 +36,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("crds", Layer::Shared),
     ("entropy", Layer::Shared),
     ("index", Layer::Shared),
+    ("mail", Layer::Shared),
     ("server", Layer::Shared),
     ("telemetry", Layer::Shared),
     ("watch", Layer::Shared),

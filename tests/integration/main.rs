@@ -8,6 +8,8 @@ mod common;
 #[cfg(test)]
 mod controlplane;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod layering;
@@ -17,5 +19,7 @@ mod leadership;
 mod lifecycle;
 #[cfg(test)]
 mod main_job;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod usage;

@@ -19,6 +19,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::proxy::Proxy;
 use super::{TestNamespace, control_plane, eventually, namespace};
 
 /// How long anything that an operator does may take on a busy machine.
@@ -157,6 +158,17 @@ impl Operator {
             stop_gateways: tokio::sync::watch::Sender::new(false),
             kubeconfig: kubeconfig.to_str().unwrap().to_owned(),
         }
+    }
+
+    /// From the next start on the controller reaches the API server through a proxy that a test scripts.
+    pub(crate) async fn through_a_proxy(&mut self) -> Proxy {
+        let file = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        config.default_retry = false;
+        let proxy = Proxy::start(Client::try_from(config).unwrap(), self.control_plane.data_dir()).await;
+        self.kubeconfig = proxy.kubeconfig.to_str().unwrap().to_owned();
+        proxy
     }
 
     /// Without election: one that is started after a kill is not to wait for the end of the other's lease.
