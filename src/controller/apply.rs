@@ -25,11 +25,11 @@ use crate::domain::observed::{Observed, Published as Seen};
 use crate::domain::plan::{Action, Change};
 use crate::domain::publication::{Content, Publication};
 use crate::domain::record::{self, Published, Record};
-use crate::domain::{mint, transition, verifier};
+use crate::domain::{mint, restart, transition, verifier};
 use crate::entropy::Draw;
 
 /// Who writes, as `managedFields` shows it.
-const MANAGER: &str = "keyrota";
+pub const MANAGER: &str = "keyrota";
 
 /// Carries out one action and returns what stands now.
 pub async fn apply(context: &Context, sight: Sight, action: &Action, now: Timestamp) -> Result<Sight, Error> {
@@ -141,7 +141,12 @@ async fn publish(
 async fn retire(context: &Context, sight: Sight, version: i64) -> Result<Sight, Error> {
     let published = identity(sight.secret.as_ref());
     let now = context.clock.timestamp();
-    let record = transition::retire(record_of(&sight), version, published, sight.observed.grace, now);
+    let before = record_of(&sight);
+    let is_new = before.staged().any(|staged| staged.version == version);
+    let mut record = transition::retire(before, version, published, sight.observed.grace, now);
+    if is_new {
+        record = restart::note(record, &sight.observed.account);
+    }
     let sight = write_record(context, sight, record).await?;
     Ok(refresh_outdated(context, sight))
 }

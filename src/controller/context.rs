@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use super::deadlines::Deadlines;
 use super::notify::{Outbox, Ways};
+use super::restart::Attempt;
 use super::usage::Board;
 use crate::api::{ServiceAccount, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
@@ -91,6 +92,8 @@ pub struct Context {
     pub usage: Board,
     /// Failed passes in a row, by account UID; what the back-off grows with.
     pub failures: Mutex<HashMap<String, u32>>,
+    /// The last attempt to restart workloads, by account UID.
+    pub restarts: Mutex<HashMap<String, Attempt>>,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -121,6 +124,7 @@ impl Context {
             verified: Mutex::default(),
             usage: Board::default(),
             failures: Mutex::default(),
+            restarts: Mutex::default(),
             outbox: Outbox::default(),
         }
     }
@@ -174,6 +178,7 @@ impl Context {
         self.written.lock().remove(uid);
         self.verified.lock().remove(uid);
         self.failures.lock().remove(uid);
+        self.restarts.lock().remove(uid);
         self.usage.forget(uid);
     }
 }

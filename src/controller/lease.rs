@@ -31,6 +31,8 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 /// Whether this process leads, now and from now on.
 pub struct Election {
     leading: watch::Receiver<bool>,
+    /// Keeps the channel of an unopposed one open.
+    _unopposed: Option<watch::Sender<bool>>,
     resign: Option<oneshot::Sender<()>>,
     /// Aborted when dropped, as a kill would; the lease then runs out.
     candidate: JoinSet<()>,
@@ -39,8 +41,8 @@ pub struct Election {
 impl Election {
     /// Without rivals: leads at once and for ever.
     pub fn unopposed() -> Self {
-        // A receiver keeps the last value when its sender is gone.
-        Self { leading: watch::channel(true).1, resign: None, candidate: JoinSet::new() }
+        let (tell, leading) = watch::channel(true);
+        Self { leading, _unopposed: Some(tell), resign: None, candidate: JoinSet::new() }
     }
 
     /// Stands for election under `identity`.
@@ -57,23 +59,28 @@ impl Election {
         let standing =
             Candidate { api, identity, clock, started: Instant::now(), lease: None, sighting: None, renewed: None };
         candidate.spawn(standing.run(tell, resigned));
-        Ok(Self { leading, resign: Some(resign), candidate })
+        Ok(Self { leading, _unopposed: None, resign: Some(resign), candidate })
     }
 
     /// Ends when this process leads.
-    pub async fn won(&mut self) {
-        self.becomes(true).await;
+    ///
+    /// # Errors
+    /// When its candidate is no more.
+    pub async fn won(&mut self) -> anyhow::Result<()> {
+        self.becomes(true).await
     }
 
     /// Ends when it leads no more.
-    pub async fn lost(&mut self) {
-        self.becomes(false).await;
+    ///
+    /// # Errors
+    /// As [`Self::won`].
+    pub async fn lost(&mut self) -> anyhow::Result<()> {
+        self.becomes(false).await
     }
 
-    async fn becomes(&mut self, wanted: bool) {
-        if self.leading.wait_for(|leading| *leading == wanted).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+    async fn becomes(&mut self, wanted: bool) -> anyhow::Result<()> {
+        self.leading.wait_for(|leading| *leading == wanted).await.context("the leader election broke down")?;
+        Ok(())
     }
 
     /// Gives the lease back, so that another need not wait for its end.

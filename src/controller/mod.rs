@@ -12,6 +12,7 @@ mod notify;
 mod observe;
 mod reconcile;
 mod report;
+mod restart;
 mod run;
 mod sweep;
 mod term;

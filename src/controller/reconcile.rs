@@ -11,10 +11,12 @@ use super::error::{CallError, Error};
 use super::notify::note;
 use super::observe::{self, Sight};
 use super::report;
+use super::restart;
 use crate::api::{Condition, ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use crate::domain::account::{Account, AccountError, created};
 use crate::domain::decide::decide;
 use crate::domain::plan::{Action, Plan};
+use crate::domain::restart as restart_rules;
 use crate::domain::settle::{Applied, settle};
 
 /// A pass may take this long before it is given up and begun anew.
@@ -25,22 +27,27 @@ const MOST_STEPS: usize = 8;
 /// One pass over one account.
 pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Result<Requeue, Error> {
     let outcome = tokio::time::timeout(PASS_TIMEOUT, pass(&context, &object)).await;
-    if let Err(error) = outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs()))) {
-        report_refused(&context, &object, &error).await;
-        note::late(&context, &object).await;
-        return Err(error);
-    }
+    let retry = match outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs()))) {
+        Ok(retry) => retry,
+        Err(error) => {
+            report_refused(&context, &object, &error).await;
+            note::late(&context, &object).await;
+            return Err(error);
+        }
+    };
     context.failures.lock().remove(object.metadata.uid.as_deref().unwrap_or_default());
-    Ok(Requeue::await_change())
+    Ok(retry.map_or_else(Requeue::await_change, Requeue::requeue))
 }
 
-async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<(), Error> {
+/// Returns when to look again at something that failed and keeps nothing else waiting.
+async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<Option<Duration>, Error> {
     let account = match Account::parse(object) {
         Ok(account) => account,
-        Err(problem) => return report_unusable(context, object, &problem).await,
+        Err(problem) => return report_unusable(context, object, &problem).await.map(|()| None),
     };
-    let Some((sight, plan)) = converge(context, object, &account).await? else { return Ok(()) };
+    let Some((sight, plan)) = converge(context, object, &account).await? else { return Ok(None) };
     let sight = note::due(context, sight, &plan.standing).await?;
+    let Some((sight, restarts)) = restart::carry_out(context, sight).await? else { return Ok(None) };
     let applied = Applied {
         account: sight.observed.account,
         record: sight.observed.record,
@@ -50,15 +57,17 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<(), Err
         uses: context.usage.admitted(&account.owner.uid),
     };
     let old = sight.object.status.clone().unwrap_or_default();
-    let status = settle(&applied, &old, context.clock.timestamp());
-    let broken_soon = newly(&old, &status, "PreviousSecretInUse");
+    let now = context.clock.timestamp();
+    let mut status = settle(&applied, &old, now);
+    restart_rules::report(&mut status, &old, &restarts.problems, now);
+    let news = ["PreviousSecretInUse", restart_rules::CONDITION].map(|type_| newly(&old, &status, type_));
     report::status(context, &sight.object, status).await?;
     context.usage.shown(&account.owner.uid, &applied.uses);
-    if let Some(condition) = broken_soon {
+    for condition in news.into_iter().flatten() {
         report::warning(context, &sight.object, &condition.type_, condition.message).await;
     }
     context.deadlines.set(&account.owner.namespace, &account.owner.name, plan.wake);
-    Ok(())
+    Ok(restarts.retry)
 }
 
 /// A condition that has just become true.

@@ -53,6 +53,12 @@ pub async fn expiry_moved(context: &Context, object: &ServiceAccount, not_after:
     event(context, object, EventType::Normal, "ExpiryMoved", note).await;
 }
 
+/// Workloads take up the new credential.
+pub async fn restarted(context: &Context, object: &ServiceAccount, workloads: &[String]) {
+    let note = format!("restarted {}: a new credential was published", workloads.join(", "));
+    event(context, object, EventType::Normal, "RolloutRestarted", note).await;
+}
+
 /// Something is wrong that the status tells, too.
 pub async fn warning(context: &Context, object: &ServiceAccount, reason: &str, note: String) {
     event(context, object, EventType::Warning, reason, note).await;

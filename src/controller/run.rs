@@ -8,11 +8,10 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use clap::Args;
 use futures::future::FutureExt;
-use kube::Client;
 use kube::runtime::reflector::Store;
 use tokio::task::JoinSet;
 
-use super::context::{Context, Settings, Stores};
+use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
 use super::lease::Election;
 use super::notify::{NoticeArgs, Ways};
@@ -106,14 +105,20 @@ pub async fn run(
     };
     loop {
         tokio::select! {
-            () = election.won() => {}
+            won = election.won() => won?,
             () = shutdown.clone() => break,
             ended = watching.join_next() => return Err(ended_early(ended)),
         }
-        let term = term(&args, &client, &clock, &entropy, &stores, &triggers, &settings);
+        let deadlines = Deadlines::new(clock.clone());
+        let (client, clock, entropy) = (client.clone(), clock.clone(), entropy.clone());
+        let context = Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines);
+        let term = term(&args, context, &triggers);
         tokio::select! {
             biased;
-            () = election.lost() => triggers.close(),
+            lost = election.lost() => {
+                lost?;
+                triggers.close();
+            }
             done = term.run(shutdown.clone()) => {
                 done?;
                 break;
@@ -147,18 +152,7 @@ fn identity(args: &ControllerArgs, entropy: &SharedEntropy) -> Result<String, En
     Ok(suffix.iter().fold(format!("{host}_"), |name, byte| format!("{name}{byte:02x}")))
 }
 
-fn term(
-    args: &ControllerArgs,
-    client: &Client,
-    clock: &SharedClock,
-    entropy: &SharedEntropy,
-    stores: &Stores,
-    triggers: &Arc<Triggers>,
-    settings: &Settings,
-) -> Term {
-    let deadlines = Deadlines::new(clock.clone());
-    let context =
-        Context::new(client.clone(), clock.clone(), entropy.clone(), settings.clone(), stores.clone(), deadlines);
+fn term(args: &ControllerArgs, context: Context, triggers: &Arc<Triggers>) -> Term {
     Term {
         context: Arc::new(context),
         triggers: triggers.clone(),

@@ -43,7 +43,7 @@ pub struct Term {
     pub namespaces: Vec<Option<String>>,
     /// How many accounts are worked on at once, in each lane.
     pub concurrency: u16,
-    /// The write budget of usage, for all accounts.
+    /// The write budget for what gateways report of uses.
     pub usage_writes_per_second: NonZeroU32,
     /// The names in the gateway's own certificate; none when somebody else makes it.
     pub certificate: Option<Vec<String>>,
@@ -56,7 +56,7 @@ impl Term {
     /// When a loop ended that never does: only a restart helps.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
-        let Inbox { lanes, everybody, issuers, deleted } = triggers.open(&namespaces);
+        let Inbox { lanes, everybody, issuers, deleted, again } = triggers.open(&namespaces);
         // Before the first Secret is published, since the CA stands in it.
         tokio::select! {
             () = make_certificate(&context, certificate.as_deref()) => {}
@@ -64,13 +64,13 @@ impl Term {
         }
         let mut loops = JoinSet::new();
         loops.spawn(trigger_due(context.clone(), triggers.clone()));
-        loops.spawn(sweep::keep_sweeping(context.clone(), triggers.clone(), deleted));
+        loops.spawn(sweep::keep_sweeping(context.clone(), deleted, again));
         loops.spawn(notify::keep_delivering(context.clone()));
+        loops.spawn(look_after_issuers(context.clone(), issuers));
         loops.spawn(usage::keep_reading(context.clone()));
         let used = triggers.clone();
-        let look_at = move |account| used.account(account);
-        loops.spawn(usage::keep_merging(context.clone(), usage_writes_per_second, look_at));
-        loops.spawn(look_after_issuers(context.clone(), issuers));
+        loops
+            .spawn(usage::keep_merging(context.clone(), usage_writes_per_second, move |account| used.account(account)));
         loops.spawn(from_time_to_time(context.clone(), certificate, triggers));
         let lanes = context.stores.accounts.iter().zip(lanes).map(|(store, single)| {
             let lane = Lane { store: store.clone(), single, everybody: everybody.clone() };

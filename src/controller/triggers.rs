@@ -41,6 +41,8 @@ pub struct Inbox {
     pub issuers: watch::Receiver<()>,
     /// Accounts may be gone.
     pub deleted: mpsc::UnboundedReceiver<Deleted>,
+    /// For those that have to be looked at again.
+    pub again: mpsc::UnboundedSender<Deleted>,
 }
 
 impl Triggers {
@@ -54,8 +56,9 @@ impl Triggers {
         }
         let ((everybody, heard_everybody), (issuers, heard_issuers)) = (watch::channel(()), watch::channel(()));
         let (deleted, heard_deleted) = mpsc::unbounded_channel();
+        let again = deleted.clone();
         *self.term.write() = Some(Senders { lanes: senders, everybody, issuers, deleted });
-        Inbox { lanes: receivers, everybody: heard_everybody, issuers: heard_issuers, deleted: heard_deleted }
+        Inbox { lanes: receivers, everybody: heard_everybody, issuers: heard_issuers, deleted: heard_deleted, again }
     }
 
     /// The term is over.

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::duration;
 use super::names;
 use super::record::Owner;
+use super::restart::Target;
 use crate::api::service_account::{ClientSecret, KeyNames, Mode, Rotation, Template};
 use crate::api::{self, ServiceAccount, Timestamp};
 
@@ -29,6 +30,8 @@ pub struct Account {
     pub authentication: Authentication,
     /// `spec.userGroups`.
     pub groups: Vec<String>,
+    /// `spec.rolloutRestart`.
+    pub restarts: Vec<Target>,
     /// The annotation `keyrota.dev/created-by`.
     pub created_by: Option<String>,
 }
@@ -124,6 +127,7 @@ impl Account {
             deleting: meta.deletion_timestamp.is_some(),
             enabled: object.spec.enabled,
             groups: object.spec.user_groups.clone(),
+            restarts: restarts(object)?,
             created_by: meta.annotations.as_ref().and_then(|all| all.get(api::CREATED_BY)).cloned(),
         })
     }
@@ -134,6 +138,11 @@ impl Account {
 pub fn created(meta: &ObjectMeta) -> Timestamp {
     let seconds = meta.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     Timestamp::from(chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default())
+}
+
+fn restarts(object: &ServiceAccount) -> Result<Vec<Target>, AccountError> {
+    let parse = |entry| Target::parse(entry).or_else(|problem| wrong("rolloutRestart", problem));
+    object.spec.rollout_restart.iter().map(parse).collect()
 }
 
 fn authentication(object: &ServiceAccount, name: &str) -> Result<Authentication, AccountError> {

@@ -14,6 +14,7 @@ pub mod observed;
 pub mod plan;
 pub mod publication;
 pub mod record;
+pub mod restart;
 pub mod schedule;
 pub mod settle;
 pub mod token;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::credential::{State, Version};
 use super::names;
 use super::notice::Notice;
+use super::restart::Pending;
 use crate::api::Timestamp;
 
 /// The newest layout that this binary writes.
@@ -52,6 +53,9 @@ pub struct Record {
     /// What people were told of the versions' expiry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<Notice>,
+    /// Workloads that are still to be restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Pending>,
     /// Fields of a newer binary, kept.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -142,6 +146,7 @@ impl Record {
             handled: Handled::default(),
             published: None,
             notices: Vec::new(),
+            restart: None,
             unknown: Map::new(),
         }
     }

@@ -24,4 +24,6 @@ mod lifecycle;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod restarts;
+#[cfg(test)]
 mod usage;
