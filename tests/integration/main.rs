@@ -16,4 +16,6 @@ mod lifecycle;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod notices;
+#[cfg(test)]
 mod usage;

@@ -59,6 +59,8 @@ pub(crate) struct Operator {
     pub(crate) tenant: TestNamespace,
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Further flags of the controller; before it is started.
+    pub(crate) flags: Vec<String>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
@@ -128,6 +130,7 @@ impl Operator {
             tenant,
             own,
             clock,
+            flags: Vec::new(),
             controller: None,
             gateways: Vec::new(),
             stop_gateways: tokio::sync::watch::Sender::new(false),
@@ -144,7 +147,8 @@ impl Operator {
             "--watch-namespaces",
             &self.tenant.name,
         ];
-        let arguments = config::parse(&arguments).unwrap();
+        let flags = self.flags.iter().map(String::as_str);
+        let arguments = config::parse(&arguments.into_iter().chain(flags).collect::<Vec<_>>()).unwrap();
         let run = controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), std::future::pending());
         self.controller = Some(tokio::spawn(run));
     }
