@@ -23,6 +23,7 @@ update:
 # Ten thousand cases for each property, where a normal run tries 256
 properties:
     PROPTEST_CASES=10000 cargo test --locked --lib
+    PROPTEST_CASES=10000 cargo test --locked --test integration properties
 
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:

@@ -31,6 +31,19 @@ impl ClusterArgs {
     /// # Errors
     /// When no usable cluster configuration is found.
     pub async fn client(&self) -> anyhow::Result<kube::Client> {
+        self.client_with(WATCH_TIMEOUT + Duration::from_secs(5), Duration::from_secs(10)).await
+    }
+
+    /// A client with connections of its own for the leader's lease: a renewal must not queue behind anything else, and
+    /// an answer later than [`LEASE_CALL_TIMEOUT`] is worth nothing.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub async fn lease_client(&self) -> anyhow::Result<kube::Client> {
+        self.client_with(LEASE_CALL_TIMEOUT, LEASE_CALL_TIMEOUT).await
+    }
+
+    async fn client_with(&self, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
                 let file = Kubeconfig::read_from(path)
@@ -45,8 +58,10 @@ impl ClusterArgs {
         };
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
-        config.read_timeout = Some(WATCH_TIMEOUT + Duration::from_secs(5));
-        config.write_timeout = Some(Duration::from_secs(10));
+        config.read_timeout = Some(read);
+        config.write_timeout = Some(write);
+        // Else the time that a connection lay idle in the pool counts against the next answer on it.
+        config.reset_reader_on_write = true;
         kube::Client::try_from(config).context("cannot make a client for the cluster")
     }
 }
@@ -78,3 +93,6 @@ pub const WATCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long any single call to the API server may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a read or write of the leader's lease may take: twice that is still within the renew deadline of 10 s.
+pub const LEASE_CALL_TIMEOUT: Duration = Duration::from_secs(5);

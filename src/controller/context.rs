@@ -24,6 +24,7 @@ use crate::domain::verifier::HashCost;
 use crate::entropy::SharedEntropy;
 
 /// What the watches have seen; may lag behind the cluster.
+#[derive(Clone)]
 pub struct Stores {
     /// One for each watched namespace, or one for all.
     pub accounts: Vec<Store<ServiceAccount>>,
@@ -104,7 +105,6 @@ impl Context {
         settings: Settings,
         stores: Stores,
         deadlines: Arc<Deadlines>,
-        ca: Option<String>,
     ) -> Self {
         let reporter = Reporter { controller: "keyrota-controller".into(), instance: None };
         Self {
@@ -115,7 +115,7 @@ impl Context {
             settings,
             stores,
             deadlines,
-            ca: RwLock::new(ca),
+            ca: RwLock::default(),
             minted: Mutex::default(),
             written: Mutex::default(),
             verified: Mutex::default(),

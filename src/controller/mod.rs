@@ -7,13 +7,17 @@ mod context;
 mod deadlines;
 mod error;
 mod issuers;
+mod lease;
 mod notify;
 mod observe;
 mod reconcile;
 mod report;
 mod run;
 mod sweep;
+mod term;
+mod triggers;
 mod usage;
+mod watches;
 
 pub use notify::Metrics as NoticeMetrics;
 pub use run::{ControllerArgs, run};

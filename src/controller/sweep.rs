@@ -4,6 +4,7 @@
 //! a partial list, or a namespace that is not watched (any more).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -11,10 +12,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use super::calls::{call, find};
 use super::context::Context;
 use super::error::Error;
 use super::observe::parse_record;
+use super::triggers::{Deleted, Triggers};
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, Timestamp};
 use crate::domain::names;
 use crate::domain::record::{Owner, Record};
@@ -142,23 +146,20 @@ fn tombstones(context: &Context) -> Api<ConfigMap> {
     Api::namespaced(context.client.clone(), &context.settings.operator_namespace)
 }
 
-/// Sweeps whenever a deletion is seen, and everything from time to time.
-pub async fn keep_sweeping(context: Arc<Context>, mut deleted: tokio::sync::mpsc::UnboundedReceiver<Deleted>) {
+/// Sweeps whenever a deletion is seen, and everything from time to time. What failed is tried again in a second.
+pub async fn keep_sweeping(context: Arc<Context>, triggers: Arc<Triggers>, mut deleted: UnboundedReceiver<Deleted>) {
     while let Some(what) = deleted.recv().await {
         let outcome = match &what {
             Deleted::One(uid) => one(&context, uid).await,
             Deleted::Perhaps => all(&context).await,
         };
         if let Err(error) = outcome {
-            tracing::warn!(%error, "a sweep was not finished and is tried again with the next one");
+            tracing::warn!(%error, "a sweep was not finished and is tried again in a second");
+            let triggers = triggers.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                triggers.deleted(what);
+            });
         }
     }
-}
-
-/// What may have been deleted.
-pub enum Deleted {
-    /// The account with this UID.
-    One(String),
-    /// Anything: a list was read anew, or time has passed.
-    Perhaps,
 }

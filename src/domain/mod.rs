@@ -6,6 +6,7 @@ pub mod credential;
 pub mod decide;
 pub mod duration;
 pub mod issuer;
+pub mod leadership;
 pub mod mint;
 pub mod names;
 pub mod notice;
@@ -20,3 +21,10 @@ pub mod transition;
 pub mod trigger;
 pub mod usage;
 pub mod verifier;
+
+#[cfg(test)]
+mod publish_model;
+#[cfg(test)]
+mod rotation_properties;
+#[cfg(test)]
+mod simulation;

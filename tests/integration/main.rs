@@ -8,9 +8,17 @@ mod common;
 #[cfg(test)]
 mod controlplane;
 #[cfg(test)]
+mod crash_points;
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod layering;
+#[cfg(test)]
+mod leadership;
+#[cfg(test)]
+mod legacy_gateway;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]

@@ -191,6 +191,26 @@ async fn what_was_not_sent_before_a_restart_is_sent_after_it_once_and_of_many_mi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_is_told_to_stop_waits_for_what_is_under_way_so_that_nothing_is_sent_twice() {
+    let receiver = Receiver::answering(204).await;
+    receiver.hold();
+    let (mut operator, clock) = operator(&[receiver.flags()]).await;
+    let notifications = json!({"webhook": receiver.url});
+    let _issuer = TestIssuer::with(operator.control_plane, &operator.tenant.name, notifications).await;
+    let controller = operator.another_controller(&["--leader-elect", "false"]);
+    let account = operator.ready("exporter", manual(100, "team@example.com")).await;
+    clock.set(before(expiry(&account), 90).at());
+    receiver.until(1).await;
+    let stopping = tokio::spawn(controller.stop());
+    receiver.release();
+    stopping.await.unwrap();
+    assert!(operator.record(&account).await.unwrap().notices.iter().all(|notice| notice.state == State::Sent));
+    operator.start_controller();
+    passed(&operator, "exporter").await;
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mail_server_that_never_answers_and_a_webhook_likewise_delay_nothing_else() {
     // Takes connections, and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

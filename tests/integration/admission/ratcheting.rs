@@ -1,5 +1,7 @@
 //! Objects that were stored before a rule existed go on living: only what breaks the rule has to be put right.
 
+use std::time::Duration;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use keyrota::api::ServiceAccount;
 use keyrota::crds;
@@ -10,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::{Server, read};
 use crate::common::{eventually, install};
-use std::time::Duration;
 
 /// A group of its own, so that no other test sees the kind without its rules.
 const GROUP: &str = "ratcheting.example";

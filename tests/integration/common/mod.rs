@@ -2,6 +2,7 @@
 
 pub(crate) mod mailbox;
 pub(crate) mod operator;
+pub(crate) mod proxy;
 pub(crate) mod receiver;
 
 use std::sync::OnceLock;

@@ -19,6 +19,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::proxy::Proxy;
 use super::{TestNamespace, control_plane, eventually, namespace};
 
 /// How long anything that an operator does may take on a busy machine.
@@ -65,6 +66,30 @@ pub(crate) struct Operator {
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
     kubeconfig: String,
+}
+
+/// A running controller of the test's own.
+pub(crate) struct Controller {
+    stop: tokio::sync::oneshot::Sender<()>,
+    process: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Controller {
+    /// As SIGTERM would.
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.process.await.unwrap().unwrap();
+    }
+
+    /// As a kill -9 would: no step more.
+    pub(crate) async fn kill(self) {
+        self.process.abort();
+        let _ = self.process.await;
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.process.is_finished()
+    }
 }
 
 /// A running gateway, as a client sees it.
@@ -138,8 +163,36 @@ impl Operator {
         }
     }
 
+    /// From the next start on the controller reaches the API server through a proxy that a test scripts.
+    pub(crate) async fn through_a_proxy(&mut self) -> Proxy {
+        let file = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = kube::config::KubeConfigOptions::default();
+        let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        config.default_retry = false;
+        let proxy = Proxy::start(Client::try_from(config).unwrap(), self.control_plane.data_dir()).await;
+        self.kubeconfig = proxy.kubeconfig.to_str().unwrap().to_owned();
+        proxy
+    }
+
+    /// Without election: one that is started after a kill is not to wait for the end of the other's lease.
     pub(crate) fn start_controller(&mut self) {
-        let arguments = [
+        let run = self.controller_with(&["--leader-elect", "false"], std::future::pending());
+        self.controller = Some(tokio::spawn(run));
+    }
+
+    /// Another controller of the same namespaces, for the test to stop or kill.
+    pub(crate) fn another_controller(&self, arguments: &[&str]) -> Controller {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let run = self.controller_with(arguments, async { drop(stopped.await) });
+        Controller { stop, process: tokio::spawn(run) }
+    }
+
+    fn controller_with<S: Future<Output = ()> + Send + 'static>(
+        &self,
+        arguments: &[&str],
+        stopped: S,
+    ) -> impl Future<Output = anyhow::Result<()>> + Send + use<S> {
+        let common = [
             "--kubeconfig",
             &self.kubeconfig,
             "--operator-namespace",
@@ -147,10 +200,9 @@ impl Operator {
             "--watch-namespaces",
             &self.tenant.name,
         ];
-        let flags = self.flags.iter().map(String::as_str);
-        let arguments = config::parse(&arguments.into_iter().chain(flags).collect::<Vec<_>>()).unwrap();
-        let run = controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), std::future::pending());
-        self.controller = Some(tokio::spawn(run));
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let arguments = config::parse(&[&common, arguments, &flags].concat()).unwrap();
+        controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), stopped)
     }
 
     /// Starts a gateway under its own service account and waits until it is ready.
@@ -307,18 +359,25 @@ impl Operator {
         api.list(&selector).await.unwrap().items
     }
 
-    /// Writes by the controller that the audit log shows, Events and Leases apart: (verb, resource, name).
-    pub(crate) fn writes(&self) -> Vec<(String, String, String)> {
+    /// What the controllers did according to the audit log.
+    pub(crate) fn audited(&self) -> Vec<serde_json::Value> {
         let log = std::fs::read_to_string(self.control_plane.audit_log().unwrap()).unwrap();
         let user = self.controller_user();
         log.lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .filter(|entry| entry["user"]["username"] == user.as_str())
+            .collect()
+    }
+
+    /// Writes by the controller that the audit log shows, Events and Leases apart: (verb, resource, name).
+    pub(crate) fn writes(&self) -> Vec<(String, String, String)> {
+        let field = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        self.audited()
+            .iter()
             .filter(|entry| {
                 ["create", "update", "patch", "delete"].contains(&entry["verb"].as_str().unwrap_or_default())
             })
             .map(|entry| {
-                let field = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
                 (field(&entry["verb"]), field(&entry["objectRef"]["resource"]), field(&entry["objectRef"]["name"]))
             })
             .filter(|(_, resource, _)| resource != "events" && resource != "leases")

@@ -34,6 +34,7 @@ pub(crate) struct Received {
 struct Shared {
     answer: AtomicU16,
     received: Mutex<Vec<Received>>,
+    answering: tokio::sync::watch::Sender<bool>,
 }
 
 /// A running receiver.
@@ -47,7 +48,8 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// One that answers with this status.
     pub(crate) async fn answering(status: u16) -> Self {
-        let shared = Arc::new(Shared { answer: AtomicU16::new(status), received: Mutex::default() });
+        let shared =
+            Arc::new(Shared { answer: AtomicU16::new(status), received: Mutex::default(), answering: true.into() });
         let router = Router::new().route("/hook", post(take)).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
@@ -60,6 +62,15 @@ impl Receiver {
     /// From now on it answers otherwise.
     pub(crate) fn answer(&self, status: u16) {
         self.shared.answer.store(status, Relaxed);
+    }
+
+    /// From now on it takes requests, and answers only after `release`.
+    pub(crate) fn hold(&self) {
+        self.shared.answering.send_replace(false);
+    }
+
+    pub(crate) fn release(&self) {
+        self.shared.answering.send_replace(true);
     }
 
     pub(crate) fn key_file(&self) -> PathBuf {
@@ -103,6 +114,7 @@ async fn take(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Strin
     }
     let event = serde_json::from_str(&body).unwrap();
     shared.received.lock().push(Received { id, timestamp: timestamp.parse().unwrap(), event });
+    let _ = shared.answering.subscribe().wait_for(|answering| *answering).await;
     StatusCode::from_u16(shared.answer.load(Relaxed)).unwrap()
 }
 

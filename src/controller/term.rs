@@ -1,0 +1,169 @@
+//! What only a leader does: passes over accounts, sweeps, issuers, and the gateway's certificate. Everything of a term
+//! ends with it, its memory too: another leader may have written since.
+
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use futures::StreamExt;
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::future::{BoxFuture, Shared, join_all, ready};
+use futures::stream::{once, pending, unfold};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Config, Controller};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::certificates;
+use super::context::Context;
+use super::issuers;
+use super::notify;
+use super::reconcile::{after_error, reconcile};
+use super::sweep;
+use super::triggers::{Deleted, Inbox, Triggers};
+use super::usage;
+use crate::api::ServiceAccount;
+
+/// Ends when the process is told to stop.
+pub type Shutdown = Shared<BoxFuture<'static, ()>>;
+
+/// What a loop waits after a failure that is not about one account.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// One time in office. Dropped, it stops where it stands: passes under way are not finished, since another may lead
+/// already; what they still had to write would be refused by its `resourceVersion`.
+pub struct Term {
+    /// Made for this term.
+    pub context: Arc<Context>,
+    /// Whom the watches tell.
+    pub triggers: Arc<Triggers>,
+    /// The watched namespaces, as [`super::watches::namespaces`] gives them.
+    pub namespaces: Vec<Option<String>>,
+    /// How many accounts are worked on at once, in each lane.
+    pub concurrency: u16,
+    /// The write budget of usage, for all accounts.
+    pub usage_writes_per_second: NonZeroU32,
+    /// The names in the gateway's own certificate; none when somebody else makes it.
+    pub certificate: Option<Vec<String>>,
+}
+
+impl Term {
+    /// Works until `shutdown`, then finishes the passes under way.
+    ///
+    /// # Errors
+    /// When a loop ended that never does: only a restart helps.
+    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
+        let Inbox { lanes, everybody, issuers, deleted } = triggers.open(&namespaces);
+        // Before the first Secret is published, since the CA stands in it.
+        tokio::select! {
+            () = make_certificate(&context, certificate.as_deref()) => {}
+            () = shutdown.clone() => return Ok(()),
+        }
+        let mut loops = JoinSet::new();
+        loops.spawn(trigger_due(context.clone(), triggers.clone()));
+        loops.spawn(sweep::keep_sweeping(context.clone(), triggers.clone(), deleted));
+        loops.spawn(notify::keep_delivering(context.clone()));
+        loops.spawn(usage::keep_reading(context.clone()));
+        let used = triggers.clone();
+        let look_at = move |account| used.account(account);
+        loops.spawn(usage::keep_merging(context.clone(), usage_writes_per_second, look_at));
+        loops.spawn(look_after_issuers(context.clone(), issuers));
+        loops.spawn(from_time_to_time(context.clone(), certificate, triggers));
+        let lanes = context.stores.accounts.iter().zip(lanes).map(|(store, single)| {
+            let lane = Lane { store: store.clone(), single, everybody: everybody.clone() };
+            lane.run(context.clone(), shutdown.clone(), concurrency)
+        });
+        tokio::select! {
+            _ = join_all(lanes) => {}
+            ended = loops.join_next() => {
+                ended.transpose()?;
+                anyhow::bail!("a loop of the controller ended by itself");
+            }
+        }
+        context.outbox.finish().await;
+        loops.shutdown().await;
+        Ok(())
+    }
+}
+
+/// The accounts of one namespace, or of all.
+struct Lane {
+    store: Store<ServiceAccount>,
+    single: UnboundedReceiver<ObjectRef<ServiceAccount>>,
+    everybody: watch::Receiver<()>,
+}
+
+impl Lane {
+    fn run(self, context: Arc<Context>, shutdown: Shutdown, concurrency: u16) -> impl Future<Output = ()> {
+        let changes = unfold(self.everybody, |mut changed| async move {
+            changed.changed().await.ok()?;
+            Some(((), changed))
+        });
+        // The watch is not the controller's own, so that it outlives the term.
+        Controller::for_stream(pending(), self.store)
+            .with_config(Config::default().concurrency(concurrency))
+            .reconcile_on(self.single)
+            .reconcile_all_on(once(ready(())).chain(changes))
+            .graceful_shutdown_on(shutdown)
+            .run(reconcile, after_error, context)
+            // Failed passes are logged where they are known best, and the rest is about accounts just deleted.
+            .for_each(|_| ready(()))
+    }
+}
+
+async fn trigger_due(context: Arc<Context>, triggers: Arc<Triggers>) {
+    let tell = |account| {
+        triggers.account(account);
+        ready(())
+    };
+    context.deadlines.clone().due().for_each(tell).await;
+}
+
+async fn make_certificate(context: &Context, names: Option<&[String]>) {
+    let Some(names) = names else { return };
+    loop {
+        match certificates::ensure(&context.own_secrets(), names, context.clock.now()).await {
+            Ok(ca) => {
+                *context.ca.write() = Some(ca);
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the gateway's certificate could not be made; tried again in 2 s"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn look_after_issuers(context: Arc<Context>, mut changed: watch::Receiver<()>) {
+    loop {
+        let outcome = issuers::ensure_all(&context).await;
+        let retry = async {
+            match &outcome {
+                Ok(()) => futures::future::pending().await,
+                Err(error) => {
+                    tracing::warn!(%error, "the token issuers could not all be looked after; tried again in 2 s");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        };
+        tokio::select! {
+            changed = changed.changed() => if changed.is_err() { return },
+            () = retry => {}
+        }
+    }
+}
+
+/// At once and every minute: deletions that no watch told of, and a certificate that comes to its end.
+async fn from_time_to_time(context: Arc<Context>, certificate: Option<Vec<String>>, triggers: Arc<Triggers>) {
+    loop {
+        triggers.deleted(Deleted::Perhaps);
+        context.clock.wait_until(context.clock.now() + TimeDelta::seconds(60)).await;
+        let Some(names) = &certificate else { continue };
+        match certificates::ensure(&context.own_secrets(), names, context.clock.now()).await {
+            Ok(ca) => *context.ca.write() = Some(ca),
+            Err(error) => tracing::warn!(%error, "the gateway's certificate could not be looked after"),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! From the watches, which always run, to those who act on what they see, which is the leader's business: between two
+//! terms nobody listens, and a new term begins with a look at everything.
+
+use std::collections::HashMap;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::runtime::reflector::ObjectRef;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, watch};
+
+use crate::api::ServiceAccount;
+
+/// What may have been deleted.
+pub enum Deleted {
+    /// The account with this UID.
+    One(String),
+    /// Anything: a list was read anew, or time has passed.
+    Perhaps,
+}
+
+/// Where the watches tell what they saw.
+#[derive(Default)]
+pub struct Triggers {
+    term: RwLock<Option<Senders>>,
+}
+
+struct Senders {
+    lanes: HashMap<Option<String>, UnboundedSender<ObjectRef<ServiceAccount>>>,
+    everybody: watch::Sender<()>,
+    issuers: watch::Sender<()>,
+    deleted: mpsc::UnboundedSender<Deleted>,
+}
+
+/// What a term listens to.
+pub struct Inbox {
+    /// Accounts to look at, for each watched namespace (or for all) in the order given.
+    pub lanes: Vec<UnboundedReceiver<ObjectRef<ServiceAccount>>>,
+    /// All accounts are to be looked at.
+    pub everybody: watch::Receiver<()>,
+    /// Issuers or their keys changed.
+    pub issuers: watch::Receiver<()>,
+    /// Accounts may be gone.
+    pub deleted: mpsc::UnboundedReceiver<Deleted>,
+}
+
+impl Triggers {
+    /// A term begins, and ends any before it.
+    pub fn open(&self, namespaces: &[Option<String>]) -> Inbox {
+        let (mut senders, mut receivers) = (HashMap::new(), Vec::new());
+        for namespace in namespaces {
+            let (sender, receiver) = unbounded();
+            senders.insert(namespace.clone(), sender);
+            receivers.push(receiver);
+        }
+        let ((everybody, heard_everybody), (issuers, heard_issuers)) = (watch::channel(()), watch::channel(()));
+        let (deleted, heard_deleted) = mpsc::unbounded_channel();
+        *self.term.write() = Some(Senders { lanes: senders, everybody, issuers, deleted });
+        Inbox { lanes: receivers, everybody: heard_everybody, issuers: heard_issuers, deleted: heard_deleted }
+    }
+
+    /// The term is over.
+    pub fn close(&self) {
+        *self.term.write() = None;
+    }
+
+    /// An account, or something that belongs to it, changed.
+    pub fn account(&self, account: ObjectRef<ServiceAccount>) {
+        self.tell(|term| {
+            let lane = term.lanes.get(&account.namespace).or_else(|| term.lanes.get(&None));
+            if let Some(lane) = lane {
+                // A closed lane is one that is shutting down.
+                let _ = lane.unbounded_send(account);
+            }
+        });
+    }
+
+    /// Something that concerns every account changed, or a list was read anew: what changed since the last one is not
+    /// told object by object, and what vanished not at all.
+    pub fn everybody(&self) {
+        self.tell(|term| term.everybody.send_replace(()));
+    }
+
+    /// An issuer or its keys changed.
+    pub fn issuers(&self) {
+        self.tell(|term| term.issuers.send_replace(()));
+    }
+
+    /// An account may be gone.
+    pub fn deleted(&self, what: Deleted) {
+        self.tell(|term| drop(term.deleted.send(what)));
+    }
+
+    fn tell(&self, tell: impl FnOnce(&Senders)) {
+        if let Some(term) = self.term.read().as_ref() {
+            tell(term);
+        }
+    }
+}

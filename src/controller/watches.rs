@@ -1,0 +1,201 @@
+//! What the controller sees: always, leading or not, so that a take-over starts warm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::task::JoinSet;
+
+use super::context::Stores;
+use super::observe::parse_record;
+use super::triggers::{Deleted, Triggers};
+use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, TYPE_RECORD, TYPE_SIGNING_KEYS, TokenIssuer, UserGroup};
+use crate::config::ClusterArgs;
+use crate::watch;
+
+/// The namespaces to watch, one by one; or all at once.
+pub fn namespaces(cluster: &ClusterArgs) -> Vec<Option<String>> {
+    match cluster.watch_namespaces.as_slice() {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
+    }
+}
+
+/// Starts all watches.
+pub fn start(client: &Client, cluster: &ClusterArgs, tasks: &mut JoinSet<()>, triggers: &Arc<Triggers>) -> Stores {
+    let namespaces = namespaces(cluster);
+    let accounts = namespaces.iter().map(|ns| watch_accounts(client, ns.as_deref(), tasks, triggers.clone())).collect();
+    let secrets = namespaces.iter().map(|ns| watch_secrets(client, ns.as_deref(), tasks, triggers.clone())).collect();
+    let own: Api<DeserializeGuard<Secret>> = Api::namespaced(client.clone(), &cluster.operator_namespace);
+    let records = watch_records(own.clone(), tasks, triggers.clone());
+    watch_signing_keys(own, tasks, triggers.clone());
+    let issuers = watch_cluster::<TokenIssuer>(client, "tokenissuers", tasks, {
+        let triggers = triggers.clone();
+        move || {
+            triggers.issuers();
+            triggers.everybody();
+        }
+    });
+    let groups = watch_cluster::<UserGroup>(client, "usergroups", tasks, {
+        let triggers = triggers.clone();
+        move || triggers.everybody()
+    });
+    Stores { accounts, secrets, records, issuers, groups }
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+fn watch_accounts(
+    client: &Client,
+    namespace: Option<&str>,
+    tasks: &mut JoinSet<()>,
+    triggers: Arc<Triggers>,
+) -> Store<ServiceAccount> {
+    let (store, writer) = reflector::store();
+    let api: Api<DeserializeGuard<ServiceAccount>> = scoped(client, namespace);
+    let stream = watch::events(api, watch::config(), "serviceaccounts")
+        .map(Ok)
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer);
+    follow(stream, tasks, move |event| match event {
+        Event::Apply(object) => triggers.account(ObjectRef::from_obj(object)),
+        Event::Delete(object) => object.uid().into_iter().for_each(|uid| triggers.deleted(Deleted::One(uid))),
+        Event::InitDone => {
+            triggers.everybody();
+            triggers.deleted(Deleted::Perhaps);
+        }
+        Event::Init | Event::InitApply(_) => {}
+    });
+    store
+}
+
+/// Metadata of published Secrets; any change of one is a reason to look at its account.
+fn watch_secrets(
+    client: &Client,
+    namespace: Option<&str>,
+    tasks: &mut JoinSet<()>,
+    triggers: Arc<Triggers>,
+) -> Store<PartialObjectMeta<Secret>> {
+    let (store, writer) = reflector::store();
+    let ours = watch::config().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let stream = watch::metadata::<Secret>(scoped(client, namespace), ours, "published secrets")
+        .map(Ok)
+        .modify(|secret: &mut PartialObjectMeta<Secret>| secret.managed_fields_mut().clear())
+        .reflect(writer);
+    follow(stream, tasks, move |event| match event {
+        Event::Apply(secret) | Event::Delete(secret) => owner(secret).into_iter().for_each(|of| triggers.account(of)),
+        Event::InitDone => triggers.everybody(),
+        Event::Init | Event::InitApply(_) => {}
+    });
+    store
+}
+
+fn owner(secret: &PartialObjectMeta<Secret>) -> Option<ObjectRef<ServiceAccount>> {
+    let owner = secret.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+    Some(ObjectRef::new(&owner.name).within(&secret.namespace()?))
+}
+
+fn watch_records(
+    api: Api<DeserializeGuard<Secret>>,
+    tasks: &mut JoinSet<()>,
+    triggers: Arc<Triggers>,
+) -> Store<Secret> {
+    let (store, writer) = reflector::store();
+    let records = watch::config().fields(&format!("type={TYPE_RECORD}"));
+    let stream = watch::events(api, records, "account records")
+        .map(Ok)
+        .modify(|secret: &mut Secret| secret.managed_fields_mut().clear())
+        .reflect(writer);
+    follow(stream, tasks, move |event| match event {
+        Event::Apply(secret) | Event::Delete(secret) => {
+            if let Ok(record) = parse_record(secret) {
+                triggers.account(ObjectRef::new(&record.account.name).within(&record.account.namespace));
+            }
+        }
+        Event::InitDone => triggers.everybody(),
+        Event::Init | Event::InitApply(_) => {}
+    });
+    store
+}
+
+/// Signing keys are not kept in memory here; that they changed is enough.
+fn watch_signing_keys(api: Api<DeserializeGuard<Secret>>, tasks: &mut JoinSet<()>, triggers: Arc<Triggers>) {
+    let keys = watch::config().fields(&format!("type={TYPE_SIGNING_KEYS}"));
+    let stream = watch::events(api, keys, "signing keys").map(Ok);
+    follow(stream, tasks, move |_| triggers.issuers());
+}
+
+fn watch_cluster<K>(
+    client: &Client,
+    what: &'static str,
+    tasks: &mut JoinSet<()>,
+    changed: impl Fn() + Send + 'static,
+) -> Store<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let (store, writer) = reflector::store();
+    let stream = watch::events(Api::all(client.clone()), watch::config(), what).map(Ok).reflect(writer);
+    follow(stream, tasks, move |event| {
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            changed();
+        }
+    });
+    store
+}
+
+/// Tells of every event once the store has it. During a list the store still has what was before, so those who look at
+/// what it told of are told at its end.
+fn follow<K: Send + 'static>(
+    events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    tasks: &mut JoinSet<()>,
+    tell: impl Fn(&Event<K>) + Send + 'static,
+) {
+    tasks.spawn(events.for_each(move |event| {
+        if let Ok(event) = &event {
+            tell(event);
+        }
+        futures::future::ready(())
+    }));
+}
+
+/// Without the issuers, Secrets would be published for the wrong one; without the groups, all would be missing. Accounts
+/// are not waited for here: one namespace that cannot be listed must not keep the others waiting.
+pub async fn ready(stores: &Stores) {
+    let ready = async {
+        let _ = stores.records.wait_until_ready().await;
+        let _ = stores.issuers.wait_until_ready().await;
+        let _ = stores.groups.wait_until_ready().await;
+        for secrets in &stores.secrets {
+            let _ = secrets.wait_until_ready().await;
+        }
+    };
+    tokio::pin!(ready);
+    let mut waited = 0;
+    loop {
+        tokio::select! {
+            () = &mut ready => return,
+            () = tokio::time::sleep(Duration::from_secs(5)) => {
+                waited += 5;
+                tracing::info!(waited_seconds = waited, "waiting for the first lists: are the CRDs installed, and may we list?");
+            }
+        }
+    }
+}
