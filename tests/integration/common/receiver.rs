@@ -48,8 +48,11 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// One that answers with this status.
     pub(crate) async fn answering(status: u16) -> Self {
-        let shared =
-            Arc::new(Shared { answer: AtomicU16::new(status), received: Mutex::default(), answering: true.into() });
+        let shared = Arc::new(Shared {
+            answer: AtomicU16::new(status),
+            received: Mutex::default(),
+            answering: tokio::sync::watch::Sender::new(true),
+        });
         let router = Router::new().route("/hook", post(take)).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
