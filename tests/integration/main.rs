@@ -24,6 +24,8 @@ mod lifecycle;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
+mod notices;
+#[cfg(test)]
 mod restarts;
 #[cfg(test)]
 mod usage;

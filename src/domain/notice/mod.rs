@@ -41,6 +41,9 @@ pub struct Notice {
     pub threshold: i32,
     /// When it was due; later than now only after the expiry was moved.
     pub due_time: Timestamp,
+    /// When it was recorded; later than due after a downtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_time: Option<Timestamp>,
     /// What became of it as a whole.
     pub state: State,
     /// What became of it on each way; none for a notice that was skipped.
