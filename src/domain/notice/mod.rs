@@ -32,7 +32,7 @@ pub use plan::{deliverable, plan};
 pub use report::{conditions, notifications, over};
 
 /// One threshold of one credential version, once it came.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// The credential version that expires.
@@ -52,7 +52,7 @@ pub struct Notice {
 }
 
 /// One notice on one way to one recipient.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
     /// By which way.
