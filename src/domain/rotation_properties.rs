@@ -176,7 +176,7 @@ impl World {
 
     fn changes_at(&self, time: Timestamp) -> bool {
         let then = self.at(time);
-        then.decide().action != Action::Nothing || then.settle() != self.status
+        then.decide().action != Action::Nothing || then.notices().is_some() || then.settle() != self.status
     }
 }
 
@@ -186,6 +186,7 @@ proptest! {
         let world = history.settled();
         prop_assert_eq!(world.decide().action, Action::Nothing);
         prop_assert_eq!(world.settle(), world.status.clone());
+        prop_assert_eq!(world.notices(), None);
         let again = world.clone().settled();
         prop_assert_eq!(again.essence(), world.essence());
     }

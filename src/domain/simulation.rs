@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use super::account::{Account, Authentication, SecretSettings};
 use super::credential::{Reason, SecretHash, State, Version};
 use super::decide::decide;
+use super::notice::{self, Notice};
 use super::observed::{Observed, Published, Reported};
 use super::plan::{Action, Change, Plan, Standing};
 use super::publication::{Endpoints, Publication};
@@ -379,6 +380,11 @@ impl World {
         settle(&applied, &self.status, self.now)
     }
 
+    /// What is to be recorded of expiry notices. Nobody wants any here: each is recorded, and none is sent.
+    pub fn notices(&self) -> Option<Vec<Notice>> {
+        notice::plan(&self.account(), &self.settings(), self.record.as_ref()?, &[], self.now)
+    }
+
     pub fn at(&self, time: Timestamp) -> Self {
         Self { now: time, ..self.clone() }
     }
@@ -396,6 +402,7 @@ impl World {
         for _ in 0..HOT_LOOP {
             let plan = self.decide();
             if plan.action == Action::Nothing {
+                self.record_notices();
                 self.status = self.settle();
                 return self.check();
             }
@@ -453,6 +460,12 @@ impl World {
         }
         self.check();
         Some(())
+    }
+
+    fn record_notices(&mut self) {
+        if let Some((notices, record)) = self.notices().zip(self.record.clone()) {
+            self.write_record(Record { notices, ..record });
+        }
     }
 
     /// Three writes; a conflict at one of them is no error, the next look tells what to do.
