@@ -12,6 +12,8 @@ mod crash_points;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod leadership;
