@@ -56,11 +56,11 @@ fn run(Cli { log, command }: Cli) -> anyhow::Result<()> {
     match command {
         Command::Crds => print(&crds::manifest()?),
         Command::Controller(args) => {
-            telemetry::start(&log)?;
+            let _flushed_at_the_end = telemetry::start(&log)?;
             block_on(controller::run(*args, clock, entropy, server::told_to_stop()))
         }
         Command::Gateway(args) => {
-            telemetry::start(&log)?;
+            let _flushed_at_the_end = telemetry::start(&log)?;
             block_on(gateway::run(*args, clock, server::told_to_stop()))
         }
         Command::Demo(args) => block_on(demo::run(args, &log)),

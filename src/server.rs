@@ -23,9 +23,19 @@ mod hasty;
 
 use hasty::Hasty;
 
-/// For a request's headers, for a TLS handshake, and for the first bytes on a connection; also how long an idle HTTP/1
-/// connection is kept.
-pub const HEADER_TIME: Duration = Duration::from_secs(10);
+/// How long a peer may keep a connection waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a TLS handshake, for the first bytes on a connection, and for a request's headers; also how long an idle
+    /// HTTP/1 connection is kept.
+    pub headers: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { headers: Duration::from_secs(10) }
+    }
+}
 
 /// Header bytes of one request.
 const HEADER_BYTES: usize = 32 * 1024;
@@ -72,23 +82,6 @@ pub fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-/// Ends at SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
-pub async fn told_to_stop() {
-    let mut ways: Vec<BoxFuture<'static, ()>> = Vec::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        match signal(kind) {
-            Ok(mut signals) => ways.push(Box::pin(async move {
-                signals.recv().await;
-            })),
-            Err(error) => tracing::warn!(%error, "a signal cannot be listened for"),
-        }
-    }
-    if ways.is_empty() {
-        std::future::pending::<()>().await;
-    }
-    select_all(ways).await;
-}
-
 /// Opens a listener; to be called in a tokio runtime. A port of 0 takes any free one.
 ///
 /// # Errors
@@ -112,30 +105,49 @@ pub async fn serve(
     tls: Option<RustlsConfig>,
     router: Router,
     handle: Handle<SocketAddr>,
+    patience: Patience,
 ) -> std::io::Result<()> {
+    let time = patience.headers;
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    bound(&mut server);
+    bound(&mut server, time);
     let service = router.into_make_service();
     match tls {
-        None => server.acceptor(Hasty(NoDelayAcceptor)).serve(service).await,
+        None => server.acceptor(Hasty { inner: NoDelayAcceptor, time }).serve(service).await,
         Some(config) => {
-            let acceptor = RustlsAcceptor::new(config).handshake_timeout(HEADER_TIME).acceptor(NoDelayAcceptor);
-            server.acceptor(Hasty(acceptor)).serve(service).await
+            let acceptor = RustlsAcceptor::new(config).handshake_timeout(time).acceptor(NoDelayAcceptor);
+            server.acceptor(Hasty { inner: acceptor, time }).serve(service).await
         }
     }
 }
 
-fn bound<A>(server: &mut Server<SocketAddr, A>)
+fn bound<A>(server: &mut Server<SocketAddr, A>, time: Duration)
 where
     A: Accept<tokio::net::TcpStream, ()>,
 {
     let builder = server.http_builder();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(time).max_buf_size(HEADER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(HEADER_TIME)
+        .keep_alive_timeout(time)
         .max_concurrent_streams(100)
         .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX));
+}
+
+/// Ends at SIGTERM (Kubernetes) or SIGINT (Ctrl-C).
+pub async fn told_to_stop() {
+    let mut ways: Vec<BoxFuture<'static, ()>> = Vec::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        match signal(kind) {
+            Ok(mut signals) => ways.push(Box::pin(async move {
+                signals.recv().await;
+            })),
+            Err(error) => tracing::warn!(%error, "a signal cannot be listened for"),
+        }
+    }
+    if ways.is_empty() {
+        std::future::pending::<()>().await;
+    }
+    select_all(ways).await;
 }

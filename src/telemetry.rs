@@ -1,7 +1,13 @@
 //! Logs: JSON lines on standard output, or text for people.
 
+mod sink;
+
 use clap::{Args, ValueEnum};
+use tracing::Subscriber;
 use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+pub use sink::{Flusher, Sink};
 
 /// Settings of the log.
 #[derive(Args, Clone, Debug)]
@@ -30,18 +36,34 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging.
+/// Starts logging to standard output. What is returned writes the last lines when it is dropped: keep it in `main`.
 ///
 /// # Errors
 /// When the level cannot be understood, or logging was started before.
-pub fn start(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.level)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter);
-    match args.format {
-        LogFormat::Json => logs.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
-        LogFormat::Text => logs.try_init(),
-    }
-    .map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+pub fn start(args: &LogArgs) -> anyhow::Result<Flusher> {
+    let (sink, flusher) = sink::start(std::io::stdout())?;
+    tracing::subscriber::set_global_default(subscriber(args, sink)?)?;
+    Ok(flusher)
+}
+
+/// The same to any writer.
+///
+/// # Errors
+/// When the level cannot be understood.
+pub fn subscriber<W>(args: &LogArgs, writer: W) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&args.level)
+        .map_err(|error| anyhow::anyhow!("the log level \"{}\" cannot be understood: {error}", args.level))?;
+    // A log that cannot be written is no reason to write to standard error, which may be closed as well.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
+    Ok(match args.format {
+        LogFormat::Json => {
+            Box::new(logs.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        }
+        LogFormat::Text => Box::new(logs.with_ansi(false).finish()),
+    })
 }
 
 /// Starts logging as text into a file, for a command whose own output is for people.
@@ -49,8 +71,6 @@ pub fn start(args: &LogArgs) -> anyhow::Result<()> {
 /// # Errors
 /// As [`start`].
 pub fn start_in_file(args: &LogArgs, file: std::fs::File) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.level)?;
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(file));
-    logs.try_init().map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+    let args = LogArgs { format: LogFormat::Text, ..args.clone() };
+    Ok(tracing::subscriber::set_global_default(subscriber(&args, std::sync::Mutex::new(file))?)?)
 }

@@ -91,17 +91,17 @@ pub async fn live(context: &Context, seen: &Account) -> Result<Option<Sight>, Er
         Authentication::Internal(settings) => Some(settings.secret_name.as_str()),
         Authentication::External { .. } => None,
     };
-    let (object, record, secret, namespace) = tokio::try_join!(
+    let (object, record, namespace) = tokio::try_join!(
         find(|| format!("read the ServiceAccount {}/{}", owner.namespace, owner.name), accounts.get(&owner.name)),
         find(|| format!("read the record {record_name}"), records.get(&record_name)),
-        async {
-            match secret_name {
-                Some(name) => find(|| format!("read the Secret {}/{name}", owner.namespace), secrets.get(name)).await,
-                None => Ok(None),
-            }
-        },
         find(|| format!("read the Namespace {}", owner.namespace), namespaces.get(&owner.namespace)),
     )?;
+    // After the record: an older Secret could be taken for a reason to retire, and that drops what a rival has staged
+    // for the newer one (`domain::publish_model`, ReadAtOnce).
+    let secret = match secret_name {
+        Some(name) => find(|| format!("read the Secret {}/{name}", owner.namespace), secrets.get(name)).await?,
+        None => None,
+    };
     let Some(object) = object.filter(|object| object.metadata.uid.as_ref() == Some(&owner.uid)) else {
         return Ok(None);
     };

@@ -40,7 +40,7 @@ impl std::fmt::Debug for SecretHash {
 }
 
 /// Where a version stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Its hash is known to the gateway; whether it was published is not known yet.
     Staged,
@@ -51,7 +51,7 @@ pub enum State {
 }
 
 /// One credential version: a client ID and the hash of a client secret.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
     /// Counts up over the account's life; never used twice.

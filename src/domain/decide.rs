@@ -226,3 +226,6 @@ fn staged_client_id(s: &Situation<'_>) -> Option<String> {
 fn change(s: &Situation<'_>, reason: Reason, client_id: Option<String>) -> Action {
     Action::Change(Change { reason, client_id, answers: s.observed.triggers.present.clone() })
 }
+
+#[cfg(test)]
+mod tests;

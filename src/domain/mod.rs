@@ -23,3 +23,10 @@ pub mod transition;
 pub mod trigger;
 pub mod usage;
 pub mod verifier;
+
+#[cfg(test)]
+mod publish_model;
+#[cfg(test)]
+mod rotation_properties;
+#[cfg(test)]
+mod simulation;

@@ -20,7 +20,7 @@ pub const SCHEMA_VERSION: i64 = 1;
 pub const DATA_KEY: &str = "record.json";
 
 /// Everything that must outlive a restart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// The layout; a binary refuses to write one newer than its own.
@@ -74,7 +74,7 @@ pub struct Owner {
 }
 
 /// Trigger values that were acted on, or that a staged version will have acted on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Handled {
     /// Of `spec.regenerate.clientSecret`.

@@ -208,3 +208,6 @@ fn secret_name(account: &Account) -> &str {
         Authentication::External { .. } => "",
     }
 }
+
+#[cfg(test)]
+mod tests;

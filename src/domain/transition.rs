@@ -47,12 +47,7 @@ pub fn stage(
 #[must_use]
 pub fn retire(mut record: Record, version: i64, published: Published, grace: TimeDelta, now: Timestamp) -> Record {
     let Some(mut next) = record.staged().find(|staged| staged.version == version).cloned() else { return record };
-    let outgoing = record.current().cloned().map(|mut old| {
-        old.state = State::Previous;
-        old.retired_time = Some(now);
-        old.end_by(end_of_outgoing(&old, next.reason, grace, now));
-        old
-    });
+    let outgoing = record.current().cloned().and_then(|old| replaced(old, next.reason, grace, now));
     if next.reason == Reason::Compromised {
         let others = record.versions.iter().map(|other| other.version).filter(|other| *other != version);
         record.compromised_versions.extend(others);
@@ -64,6 +59,14 @@ pub fn retire(mut record: Record, version: i64, published: Published, grace: Tim
     record.versions = outgoing.into_iter().chain([next]).collect();
     record.published = Some(published);
     record
+}
+
+/// None when it ends at once: kept with its end, it would work on by a clock that lags or is set back.
+fn replaced(mut old: Version, reason: Reason, grace: TimeDelta, now: Timestamp) -> Option<Version> {
+    old.state = State::Previous;
+    old.retired_time = Some(now);
+    old.end_by(end_of_outgoing(&old, reason, grace, now));
+    Some(old).filter(|old| old.works_at(now))
 }
 
 /// When a version ends that one made for `reason` replaced at `retired`, if its own expiry does not come first.

@@ -144,3 +144,128 @@ pub(super) fn form_decode(text: &str) -> Option<String> {
 fn with_colons(text: &str) -> String {
     text.replace("%3A", ":").replace("%3a", ":")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    type Pairs = Vec<(String, String)>;
+
+    fn pairs(header: &str) -> Result<Pairs, BasicError> {
+        let read = candidates(header.as_bytes())?;
+        Ok(read.into_iter().map(|c| (c.client_id, c.secret.as_str().to_owned())).collect())
+    }
+
+    fn basic(credentials: impl AsRef<[u8]>) -> String {
+        format!("Basic {}", BASE64_STANDARD.encode(credentials))
+    }
+
+    fn owned(expected: &[(&str, &str)]) -> Pairs {
+        expected.iter().map(|(id, secret)| ((*id).to_owned(), (*secret).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_manuals_sample_header_is_read_with_its_secret_as_it_stands() {
+        let header =
+            "Basic NTIxYzNhZDItZWE0ZS00NDdiLWE1MWItOTYyMWJiN2VhMTI2OjU1QVUjTk84JSpaaGd2TmZhWVVtdHZYMGRrRWhvZGJpCg==";
+        let expected = [("521c3ad2-ea4e-447b-a51b-9621bb7ea126", "55AU#NO8%*ZhgvNfaYUmtvX0dkEhodbi")];
+        assert_eq!(pairs(header), Ok(owned(&expected)));
+    }
+
+    #[rstest]
+    // Raw, as curl, requests, Authlib and httpx send it; generated secrets read the same in every way.
+    #[case("id:aA0-_.z", &[("id", "aA0-_.z")])]
+    // Escaped, as Go's x/oauth2 (- stays) and openid-client (- and . do not) send it.
+    #[case("id:a%2Fb", &[("id", "a/b"), ("id", "a%2Fb")])]
+    #[case("a%2Db:c%2Ed", &[("a-b", "c.d"), ("a%2Db", "c%2Ed")])]
+    // + is a space in a form, and itself when raw.
+    #[case("id:a+b", &[("id", "a b"), ("id", "a+b")])]
+    // A colon in the ID has to be escaped somehow, or it splits the pair.
+    #[case("sys%3Ashop%3aa:s", &[("sys:shop:a", "s"), ("sys%3Ashop%3aa", "s")])]
+    #[case("a%3Ab:10%", &[("a%3Ab", "10%"), ("a:b", "10%")])]
+    // Everything after the first colon is secret.
+    #[case("id:a:b:c", &[("id", "a:b:c")])]
+    // An escape that is malformed, or not UTF-8 (overlong, cut), means that nothing was escaped.
+    #[case("id:%zz", &[("id", "%zz")])]
+    #[case("id:50%", &[("id", "50%")])]
+    #[case("id:%4", &[("id", "%4")])]
+    #[case("id:%C0%AF", &[("id", "%C0%AF")])]
+    #[case("id:a%00b", &[("id", "a\0b"), ("id", "a%00b")])]
+    // What decodes to nothing was not escaped either.
+    #[case("id:%2", &[("id", "%2")])]
+    // White space is stripped at the end, and only there.
+    #[case("id:s \t\r\n\n", &[("id", "s")])]
+    #[case(" id: s", &[(" id", " s")])]
+    #[case("id:ü", &[("id", "ü")])]
+    fn credentials_are_read_in_every_way_they_may_be_meant(#[case] sent: &str, #[case] expected: &[(&str, &str)]) {
+        assert_eq!(pairs(&basic(sent)), Ok(owned(expected)));
+    }
+
+    #[rstest]
+    #[case(format!("basic {}", BASE64_STANDARD.encode("id:s")))]
+    #[case(format!("BASIC\t {}  ", BASE64_STANDARD.encode("id:s")))]
+    #[case(format!("Basic {}", BASE64_STANDARD_NO_PAD.encode("id:s")))]
+    #[case(format!("Basic {}", BASE64_URL_SAFE.encode("id:s")))]
+    fn scheme_padding_and_alphabet_are_read_tolerantly(#[case] header: String) {
+        assert_eq!(pairs(&header), Ok(owned(&[("id", "s")])));
+    }
+
+    #[test]
+    fn the_url_safe_alphabet_means_the_same_bytes() {
+        // "~~~" and "???" are where the alphabets differ.
+        let (standard, safe) = (BASE64_STANDARD.encode("id:~~~???>>>"), BASE64_URL_SAFE.encode("id:~~~???>>>"));
+        assert!(standard != safe && pairs(&format!("Basic {safe}")) == pairs(&format!("Basic {standard}")));
+    }
+
+    #[rstest]
+    #[case("", BasicError::OtherScheme)]
+    #[case("Bearer aWQ6cw==", BasicError::OtherScheme)]
+    #[case("BasicaWQ6cw==", BasicError::OtherScheme)]
+    #[case("Basic", BasicError::OtherScheme)]
+    #[case("Basi\u{e9} aWQ6cw==", BasicError::OtherScheme)]
+    #[case("Basic ", BasicError::OtherScheme)]
+    #[case("Basic =", BasicError::NotBase64)]
+    #[case("Basic !!!!", BasicError::NotBase64)]
+    #[case("Basic aWQ6 cw==", BasicError::NotBase64)]
+    #[case("Basic aWQ6cw==, Basic aWQ6cw==", BasicError::NotBase64)]
+    #[case("Basic aWQ6cx==", BasicError::NotBase64)]
+    #[case("Basic aWRz", BasicError::NoColon)]
+    #[case("Basic OnM=", BasicError::EmptyId)]
+    #[case("Basic aWQ6", BasicError::EmptySecret)]
+    #[case("Basic aWQ6Cg==", BasicError::EmptySecret)]
+    #[case("Basic aWQ6//8=", BasicError::NotUtf8)]
+    fn anything_else_is_refused_for_its_own_reason(#[case] header: &str, #[case] error: BasicError) {
+        assert_eq!(pairs(header), Err(error));
+    }
+
+    #[test]
+    fn a_header_of_64_kilobytes_is_refused_before_it_is_decoded() {
+        assert_eq!(pairs(&basic(vec![b'a'; 48 * 1024])), Err(BasicError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(header in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = candidates(&header);
+        }
+
+        #[test]
+        fn no_credentials_make_it_panic_and_the_raw_pair_is_always_among_the_candidates(text in "\\PC{1,20}:\\PC{0,40}[!-~]") {
+            let all = pairs(&basic(&text));
+            let (id, secret) = text.split_once(':').unwrap();
+            if !id.is_empty() {
+                prop_assert!(all.unwrap().contains(&(id.to_owned(), secret.to_owned())));
+            }
+        }
+
+        #[test]
+        fn what_a_form_encoder_sends_is_read_back_first(id in "\\PC{1,20}", secret in "\\PC{0,40}[!-~]") {
+            let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let sent = format!("{}:{}", encode(&id), encode(&secret));
+            prop_assert_eq!(pairs(&basic(sent)).unwrap().remove(0), (id, secret));
+        }
+    }
+}

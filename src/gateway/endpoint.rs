@@ -30,13 +30,14 @@ use crate::index::{Accounts, World};
 use wire::WireError;
 
 /// For the whole body; a caller that needs longer is no client of ours.
-const BODY_TIME: Duration = Duration::from_secs(30);
+pub const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// What all requests share.
 pub struct App {
     authenticator: Authenticator,
     clock: SharedClock,
     max_stale: TimeDelta,
+    body_time: Duration,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
 }
@@ -53,6 +54,8 @@ pub struct Dependencies {
     pub max_stale: TimeDelta,
     /// How often the API server is asked.
     pub pace: Pace,
+    /// How long a request's body may take; [`BODY_TIME`].
+    pub body_time: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where uses are noted.
@@ -73,10 +76,17 @@ impl App {
     /// # Errors
     /// When the random source fails.
     pub fn new<R: TryRng>(dependencies: Dependencies, random: &mut R) -> Result<Self, R::Error> {
-        let Dependencies { accounts, live, clock, max_stale, pace, metrics, ledger } = dependencies;
+        let Dependencies { accounts, live, clock, max_stale, pace, body_time, metrics, ledger } = dependencies;
         let verifier = Verifier::new(random, metrics.clone())?;
         let freshener = Freshener::new(live, accounts.clone(), pace, metrics.clone());
-        Ok(Self { authenticator: Authenticator { accounts, verifier, freshener }, clock, max_stale, metrics, ledger })
+        Ok(Self {
+            authenticator: Authenticator { accounts, verifier, freshener },
+            clock,
+            max_stale,
+            body_time,
+            metrics,
+            ledger,
+        })
     }
 
     /// Answers a request to the manual's endpoint.
@@ -110,13 +120,21 @@ impl App {
         let issuer = issuer_of(world, &parts)?;
         seen.issuer = Some(&issuer.name);
         let candidates = credentials(&parts.headers).map_err(Refusal::Credentials)?;
-        check_body(&parts.headers, body).await.map_err(Refusal::Request)?;
+        self.check_body(&parts.headers, body).await.map_err(Refusal::Request)?;
         let presented = Presented { world, issuer, candidates: &candidates, now: now.into() };
         seen.finding = self.authenticate(&presented).await?;
         if seen.finding.entry.is_none() {
             seen.stranger = candidates.first().map(|first| self.authenticator.verifier.pseudonym(&first.client_id));
         }
         sign(&presented, &seen.finding)
+    }
+
+    async fn check_body(&self, headers: &HeaderMap, body: Body) -> Result<(), WireError> {
+        if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+            return Err(WireError::Compressed);
+        }
+        let body = read(body, self.body_time).await?;
+        wire::check(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()), &body)
     }
 
     async fn authenticate(&self, presented: &Presented<'_>) -> Result<Finding, Refusal> {
@@ -211,20 +229,19 @@ fn credentials(headers: &HeaderMap) -> Result<Vec<Candidate>, BasicError> {
     }
 }
 
-async fn check_body(headers: &HeaderMap, body: Body) -> Result<(), WireError> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-        return Err(WireError::Compressed);
-    }
-    let body = read(body).await?;
-    wire::check(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()), &body)
-}
-
-async fn read(body: Body) -> Result<Bytes, WireError> {
+async fn read(body: Body, time: Duration) -> Result<Bytes, WireError> {
     let read = Limited::new(body, wire::MAX_BODY).collect();
-    match tokio::time::timeout(BODY_TIME, read).await {
+    match tokio::time::timeout(time, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(WireError::TooLarge),
         Ok(Err(_)) => Err(WireError::Incomplete),
         Err(_) => Err(WireError::TooSlow),
     }
 }
+
+#[cfg(test)]
+#[path = "endpoint_log_tests.rs"]
+mod log_tests;
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

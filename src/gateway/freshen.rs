@@ -222,3 +222,113 @@ impl Inner {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Index;
+    use crate::index::testing::{FakeLive, Fixture, account, feed, filled_index, holder};
+    use futures::future::join_all;
+    use prometheus_client::registry::Registry;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    const QUICK: Pace =
+        Pace { patience: Duration::from_secs(60), account: Duration::from_millis(5), search: Duration::from_millis(5) };
+
+    fn freshener(live: &Arc<FakeLive>, index: &Arc<Index>, pace: Pace) -> Freshener {
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        Freshener::new(live.clone(), index.clone(), pace, metrics)
+    }
+
+    fn setting(known: &[&Fixture]) -> (Arc<FakeLive>, Arc<Index>) {
+        let (live, index) = (Arc::new(FakeLive::default()), filled_index());
+        known.iter().for_each(|fixture| feed(&index, fixture));
+        (live, index)
+    }
+
+    #[tokio::test]
+    async fn callers_of_one_account_share_a_read_but_none_is_answered_by_an_earlier_one() {
+        let fixture = account("a").current("id", "s");
+        let (live, index) = setting(&[&fixture]);
+        let (freshener, owner) = (freshener(&live, &index, QUICK), fixture.account.owner.clone());
+        live.holds(&fixture);
+        // The first read begins at once; the others have to wait for the second, and share it.
+        assert_eq!(freshener.refresh(&[&owner], &[]).await, Ok(vec![]));
+        let known = [&owner];
+        let answers = join_all((0..20).map(|_| freshener.refresh(&known, &[]))).await;
+        assert!(answers.iter().all(|answer| *answer == Ok(vec![])));
+        assert_eq!(live.reads.load(SeqCst), 4, "two reads, each of record and account");
+        live.accounts.lock().clear();
+        assert_eq!(freshener.refresh(&[&owner], &[]).await, Ok(vec![owner.uid.clone()]));
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_recreated_under_its_name_is_gone() {
+        let fixture = account("a").current("id", "s");
+        let (live, index) = setting(&[&fixture]);
+        let mut successor = fixture.clone();
+        successor.account.owner.uid = "another".into();
+        live.holds(&successor);
+        live.records.lock().insert(fixture.uid(), fixture.record_facts());
+        let gone = freshener(&live, &index, QUICK).refresh(&[&fixture.account.owner], &[]).await;
+        assert_eq!(gone, Ok(vec![fixture.uid()]));
+    }
+
+    #[tokio::test]
+    async fn strangers_who_come_together_share_a_search() {
+        let (live, index) = setting(&[]);
+        let freshener = freshener(&live, &index, QUICK);
+        assert_eq!(freshener.refresh(&[], &["first"]).await, Ok(vec![]));
+        let (b, c) = (["b", "B"], ["c"]);
+        let both = futures::join!(freshener.refresh(&[], &b), freshener.refresh(&[], &c));
+        assert_eq!(both, (Ok(vec![]), Ok(vec![])));
+        let sizes: Vec<usize> = live.searches.lock().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_search_finds_what_the_watch_has_not_told_yet() {
+        let (live, index) = setting(&[]);
+        live.holds(&account("a").current("new", "s"));
+        assert_eq!(freshener(&live, &index, QUICK).refresh(&[], &["new"]).await, Ok(vec![]));
+        assert_eq!(holder(&index, "new"), Some("a".into()));
+    }
+
+    #[tokio::test]
+    async fn more_strangers_than_a_search_takes_are_told_to_come_back() {
+        let (live, index) = setting(&[]);
+        let freshener = freshener(&live, &index, Pace { search: Duration::from_secs(3600), ..QUICK });
+        assert_eq!(freshener.refresh(&[], &["first"]).await, Ok(vec![]));
+        let ids: Vec<String> = (0..=SEARCHED).map(|n| n.to_string()).collect();
+        let mut waiting: Vec<_> = ids.iter().map(|id| [id.as_str()]).collect();
+        let last = waiting.pop().unwrap();
+        let mut waiting: Vec<_> = waiting.iter().map(|id| Box::pin(freshener.refresh(&[], id))).collect();
+        for stranger in &mut waiting {
+            assert!(futures::poll!(stranger).is_pending());
+        }
+        assert_eq!(freshener.refresh(&[], &last).await, Err(NoAnswer));
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_in_time_nothing_is_concluded() {
+        let fixture = account("a").current("id", "s");
+        let (live, index) = setting(&[&fixture]);
+        let freshener = freshener(&live, &index, Pace { patience: Duration::from_millis(5), ..QUICK });
+        live.hangs.store(true, SeqCst);
+        assert_eq!(freshener.refresh(&[&fixture.account.owner], &[]).await, Err(NoAnswer));
+        assert_eq!(freshener.refresh(&[], &["unknown"]).await, Err(NoAnswer));
+    }
+
+    #[tokio::test]
+    async fn a_failed_read_is_no_answer_and_the_next_one_may_succeed() {
+        let fixture = account("a").current("id", "s");
+        let (live, index) = setting(&[&fixture]);
+        let freshener = freshener(&live, &index, QUICK);
+        live.holds(&fixture);
+        live.away.store(true, SeqCst);
+        assert_eq!(freshener.refresh(&[&fixture.account.owner], &[]).await, Err(NoAnswer));
+        assert_eq!(freshener.refresh(&[], &["unknown"]).await, Err(NoAnswer));
+        live.away.store(false, SeqCst);
+        assert_eq!(freshener.refresh(&[&fixture.account.owner], &["unknown"]).await, Ok(vec![]));
+    }
+}

@@ -98,3 +98,146 @@ fn works(entry: &Entry, version: &VersionFacts, now: Timestamp) -> bool {
 fn is_final(refusal: Refusal) -> bool {
     !matches!(refusal, Refusal::Unknown | Refusal::Disabled | Refusal::Deleted | Refusal::WrongSecret | Refusal::Ended)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credential::State;
+    use crate::index::testing::{Fixture, account, filled_index, group, issuer, present};
+    use crate::index::{Accounts, Item};
+    use chrono::TimeDelta;
+    use rstest::rstest;
+    use std::sync::Arc;
+
+    const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
+
+    fn world() -> Arc<World> {
+        let index = filled_index();
+        index.apply(Item::Group(Box::new(group("everywhere", &[]))));
+        index.apply(Item::Group(Box::new(group("here", &["default"]))));
+        index.apply(Item::Group(Box::new(group("elsewhere", &["acme"]))));
+        index.apply(Item::Issuer(Box::new(issuer("acme", 1, &["acme"], &["acme.example"]))));
+        index.world()
+    }
+
+    fn entry(fixture: &Fixture) -> Entry {
+        Entry { account: Arc::new(fixture.account.clone()), record: Arc::new(fixture.record_facts()) }
+    }
+
+    /// The refusal of a request whose secret was verified for the version at `verified`.
+    fn refusal(
+        entry: Option<&Entry>,
+        verified: Option<usize>,
+        confirmed: bool,
+        now: Timestamp,
+    ) -> Option<(Refusal, bool)> {
+        let world = world();
+        let question = Question {
+            world: &world,
+            issuer: world.issuer_of_host("").unwrap(),
+            entry,
+            verified: entry.zip(verified).and_then(|(entry, at)| entry.record.versions.get(at)),
+            confirmed,
+            now,
+        };
+        match decide(question) {
+            Verdict::Claims(_) => None,
+            Verdict::Refused(refusal) => Some((refusal, true)),
+            Verdict::Unsure(refusal) => Some((refusal, false)),
+        }
+    }
+
+    #[rstest]
+    #[case::unknown(None, None, Refusal::Unknown)]
+    #[case::wrong(Some(account("a").current(ID, "s")), None, Refusal::WrongSecret)]
+    #[case::disabled(Some(account("a").current(ID, "s").disabled()), Some(0), Refusal::Disabled)]
+    #[case::disabled_and_wrong(Some(account("a").current(ID, "s").disabled()), None, Refusal::Disabled)]
+    #[case::deleted(Some(account("a").current(ID, "s").deleting()), Some(0), Refusal::Deleted)]
+    #[case::deleted_and_disabled(Some(account("a").current(ID, "s").deleting().disabled()), None, Refusal::Deleted)]
+    #[case::compromised(Some(account("a").current(ID, "s").compromised(1)), Some(0), Refusal::Ended)]
+    fn what_a_late_watch_could_explain_is_refused_only_once_it_is_confirmed(
+        #[case] fixture: Option<Fixture>,
+        #[case] verified: Option<usize>,
+        #[case] expected: Refusal,
+    ) {
+        let entry = fixture.as_ref().map(entry);
+        assert_eq!(refusal(entry.as_ref(), verified, false, present()), Some((expected, false)));
+        assert_eq!(refusal(entry.as_ref(), verified, true, present()), Some((expected, true)));
+    }
+
+    #[test]
+    fn an_external_account_is_refused_at_once_for_its_mode_never_changes() {
+        let entry = entry(&account("a").external("sys:a"));
+        assert_eq!(refusal(Some(&entry), None, false, present()), Some((Refusal::External, true)));
+    }
+
+    #[test]
+    fn a_disabled_external_account_is_refused_as_disabled() {
+        let entry = entry(&account("a").external("sys:a").disabled());
+        assert_eq!(refusal(Some(&entry), None, true, present()), Some((Refusal::Disabled, true)));
+    }
+
+    #[test]
+    fn an_issuer_without_a_key_refuses_with_503_and_asks_nobody() {
+        let (world, entry) = (world(), entry(&account("a").of_namespace("acme").current(ID, "s")));
+        let question = Question {
+            world: &world,
+            issuer: world.issuer_of_host("acme.example").unwrap(),
+            entry: Some(&entry),
+            verified: entry.record.versions.first(),
+            confirmed: false,
+            now: present(),
+        };
+        assert_eq!(decide(question), Verdict::Refused(Refusal::NoKey));
+    }
+
+    #[rstest]
+    fn every_version_works_until_its_end_and_not_at_it(
+        #[values(State::Staged, State::Current, State::Previous)] state: State,
+    ) {
+        let entry = entry(&account("a").version(ID, "s", state, TimeDelta::seconds(60)));
+        let at = |seconds| present().saturating_add(TimeDelta::seconds(seconds));
+        for (seconds, works) in [(59, true), (60, false), (61, false)] {
+            assert_eq!(refusal(Some(&entry), Some(0), true, at(seconds)).is_none(), works, "{seconds}");
+            assert_eq!(acceptable(&entry, ID, at(seconds)).count(), usize::from(works), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn staged_current_and_previous_secrets_are_acceptable_the_newest_first() {
+        let fixture = account("a")
+            .version(ID, "1", State::Previous, TimeDelta::hours(1))
+            .current(ID, "2")
+            .version("another", "3", State::Staged, TimeDelta::days(1))
+            .version(ID, "4", State::Staged, TimeDelta::days(1));
+        let entry = entry(&fixture);
+        let numbers = |id| acceptable(&entry, id, present()).map(|(_, v)| v.version).collect::<Vec<_>>();
+        assert_eq!((numbers(ID), numbers("another"), numbers("nobody")), (vec![4, 2, 1], vec![3], vec![]));
+    }
+
+    #[rstest]
+    #[case(account("a").current(ID, "s").disabled())]
+    #[case(account("a").current(ID, "s").deleting())]
+    #[case(account("a").current(ID, "s").compromised(1))]
+    #[case(account("a").version(ID, "s", State::Previous, TimeDelta::zero()))]
+    fn nothing_is_hashed_for_an_account_that_gets_no_token_anyway(#[case] fixture: Fixture) {
+        assert_eq!(acceptable(&entry(&fixture), ID, present()).count(), 0);
+    }
+
+    #[test]
+    fn claims_name_existing_groups_that_hold_for_the_issuer() {
+        let world = world();
+        let entry = entry(&account("a").current(ID, "s").groups(&["elsewhere", "here", "missing", "everywhere"]));
+        let question = Question {
+            world: &world,
+            issuer: world.issuer_of_host("").unwrap(),
+            entry: Some(&entry),
+            verified: entry.record.versions.first(),
+            confirmed: false,
+            now: present(),
+        };
+        let Verdict::Claims(claims) = decide(question) else { panic!("refused") };
+        assert_eq!(claims.groups, ["here", "everywhere"]);
+        assert_eq!((claims.client_id, claims.exp), (ID, present().unix() + 3600));
+    }
+}

@@ -100,3 +100,89 @@ async fn metrics(State(health): State<Arc<Health>>) -> Text {
         Err(_) => report(&["the metrics cannot be encoded".to_owned()]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::index::testing::{filled_index, now};
+    use crate::index::{Feed, Index};
+    use tower::ServiceExt;
+
+    fn health(index: Arc<Index>, clock: &ManualClock) -> Arc<Health> {
+        Arc::new(Health {
+            index,
+            clock: Arc::new(clock.clone()),
+            max_stale: TimeDelta::hours(1),
+            registry: Registry::default(),
+            listening: AtomicBool::new(true),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    async fn get(health: &Arc<Health>, path: &str) -> (u16, String) {
+        let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let response = router(health.clone()).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        (status, String::from_utf8(body.into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_filled_index_and_a_certificate_make_it_ready() {
+        let health = health(filled_index(), &ManualClock::at(now()));
+        assert_eq!(get(&health, "/readyz").await, (200, "ok\n".into()));
+        health.listening.store(false, Relaxed);
+        assert_eq!(get(&health, "/readyz").await, (503, "the TLS certificate is not loaded\n".into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_named() {
+        let index = Arc::new(Index::new(Feed::all(&["shop".into()])));
+        let health = health(index, &ManualClock::at(now()));
+        let (status, text) = get(&health, "/readyz").await;
+        let expected = ["records", "signing-keys", "tokenissuers", "usergroups", "serviceaccounts/shop"]
+            .map(|feed| format!("{feed} are not listed yet\n"));
+        assert_eq!((status, text), (503, expected.concat()));
+        assert_eq!(get(&health, "/healthz").await.0, 200, "a restart would not help");
+    }
+
+    #[tokio::test]
+    async fn it_stops_being_ready_when_the_index_is_too_old_but_stays_alive() {
+        let clock = ManualClock::at(now());
+        let health = health(filled_index(), &clock);
+        clock.advance(TimeDelta::seconds(3600));
+        assert_eq!(get(&health, "/readyz").await.0, 200);
+        clock.advance(TimeDelta::seconds(1));
+        let (status, text) = get(&health, "/readyz").await;
+        assert!(status == 503 && text.contains("records were last up to date 1h 1s ago\n"), "{text}");
+        assert_eq!(get(&health, "/healthz").await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn it_stops_being_ready_before_it_stops() {
+        let health = health(filled_index(), &ManualClock::at(now()));
+        health.draining.store(true, Relaxed);
+        assert_eq!(get(&health, "/readyz").await, (503, "shutting down\n".into()));
+    }
+
+    #[tokio::test]
+    async fn metrics_tell_of_the_index() {
+        let (index, clock) = (filled_index(), ManualClock::at(now()));
+        let mut registry = Registry::default();
+        let collector = crate::gateway::metrics::IndexMetrics { index: index.clone(), clock: Arc::new(clock.clone()) };
+        registry.register_collector(Box::new(collector));
+        clock.advance(TimeDelta::milliseconds(1500));
+        let health = Health { registry, ..Arc::into_inner(health(index, &clock)).unwrap() };
+        let (status, text) = get(&Arc::new(health), "/metrics").await;
+        assert_eq!(status, 200);
+        for line in [
+            "keyrota_gateway_index_objects{kind=\"served\"} 0",
+            "keyrota_gateway_feed_age_seconds{feed=\"records\"} 1.5",
+            "keyrota_gateway_unreadable_objects_total{feed=\"usergroups\"} 0",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::endpoint::{App, Dependencies};
+use super::endpoint::{App, BODY_TIME, Dependencies};
 use super::freshen::Pace;
 use super::health::{self, Health};
 use super::metrics::{IndexMetrics, Metrics};
@@ -28,7 +28,7 @@ use crate::config::{self, ClusterArgs};
 use crate::domain::duration;
 use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
-use crate::server;
+use crate::server::{self, Patience};
 
 /// Settings of the gateway.
 #[derive(Args, Clone, Debug)]
@@ -94,6 +94,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         clock: clock.clone(),
         max_stale: args.max_stale,
         pace: Pace::default(),
+        body_time: BODY_TIME,
         metrics,
         ledger: ledger.clone(),
     };
@@ -118,7 +119,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         keeper.keep_publishing().await;
         Ok(())
     });
-    background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new()));
+    background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new(), Patience::default()));
     let feeds = feed::run(client.clone(), namespace.clone(), index, clock);
     background.spawn(async move {
         feeds.await;
@@ -180,7 +181,9 @@ impl Stop {
             };
             self.health.listening.store(true, Relaxed);
             info!(%address, tls = tls.is_some(), "the gateway listens");
-            server::serve(listener, tls, router, handle.clone()).await.context("the gateway's listener failed")
+            server::serve(listener, tls, router, handle.clone(), Patience::default())
+                .await
+                .context("the gateway's listener failed")
         };
         tokio::pin!(until);
         tokio::pin!(serving);

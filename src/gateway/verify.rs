@@ -24,9 +24,8 @@ const WAITING: usize = 256;
 
 /// Verifies secrets.
 pub struct Verifier {
-    key: hmac::Key,
+    memory: Arc<Memory>,
     pseudonyms: hmac::Key,
-    good: Cache<[u8; 32], [u8; 32]>,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     metrics: Arc<Metrics>,
@@ -41,9 +40,8 @@ impl Verifier {
     pub fn new<R: TryRng>(random: &mut R, metrics: Arc<Metrics>) -> Result<Self, R::Error> {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Ok(Self {
-            key: random_key(random)?,
+            memory: Arc::new(Memory { key: random_key(random)?, good: Cache::new(REMEMBERED) }),
             pseudonyms: random_key(random)?,
-            good: Cache::new(REMEMBERED),
             turns: Arc::new(Semaphore::new(processors)),
             waiting: AtomicUsize::new(0),
             metrics,
@@ -53,8 +51,7 @@ impl Verifier {
     /// Whether this secret was verified for this version before; compared in constant time.
     #[must_use]
     pub fn remembers(&self, version: &VersionFacts, secret: &str) -> bool {
-        let good = self.good.get(&version.fingerprint);
-        good.is_some_and(|good| verify_slices_are_equal(&good, self.tag(version, secret).as_ref()).is_ok())
+        self.memory.has(&version.fingerprint, secret)
     }
 
     /// Whether the secret is this version's; takes its turn among all others.
@@ -71,19 +68,18 @@ impl Verifier {
             return Ok(true);
         }
         self.metrics.verifications.inc();
-        let (hash, presented) = (version.hash.clone(), secret.clone());
-        let matching = tokio::task::spawn_blocking(move || {
-            let matching = verifier::matches(presented.as_bytes(), &hash);
+        let (hash, fingerprint, secret) = (version.hash.clone(), version.fingerprint, secret.clone());
+        let memory = self.memory.clone();
+        let hashing = tokio::task::spawn_blocking(move || {
+            let matching = verifier::matches(secret.as_bytes(), &hash);
+            if matching {
+                memory.keep(fingerprint, &secret);
+            }
+            // Only now, so that the next in the queue with the same secret finds it remembered.
             drop(turn);
             matching
         });
-        let matching = matching.await.map_err(|_| Refusal::Internal)?;
-        if matching {
-            let mut good = [0; 32];
-            good.copy_from_slice(self.tag(version, secret).as_ref());
-            self.good.insert(version.fingerprint, good);
-        }
-        Ok(matching)
+        hashing.await.map_err(|_| Refusal::Internal)
     }
 
     /// A hash of a client ID that nobody holds, for the log: people paste secrets into the wrong field. Holds for this
@@ -93,10 +89,29 @@ impl Verifier {
         let tag = hmac::sign(&self.pseudonyms, text.as_bytes());
         tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
+}
 
-    fn tag(&self, version: &VersionFacts, secret: &str) -> hmac::Tag {
+/// Good verifications: fingerprints of versions, each with the MAC of its secret under a key that only this process has.
+struct Memory {
+    key: hmac::Key,
+    good: Cache<[u8; 32], [u8; 32]>,
+}
+
+impl Memory {
+    fn has(&self, fingerprint: &[u8; 32], secret: &str) -> bool {
+        let good = self.good.get(fingerprint);
+        good.is_some_and(|good| verify_slices_are_equal(&good, self.tag(fingerprint, secret).as_ref()).is_ok())
+    }
+
+    fn keep(&self, fingerprint: [u8; 32], secret: &str) {
+        let mut tag = [0; 32];
+        tag.copy_from_slice(self.tag(&fingerprint, secret).as_ref());
+        self.good.insert(fingerprint, tag);
+    }
+
+    fn tag(&self, fingerprint: &[u8; 32], secret: &str) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&version.fingerprint);
+        context.update(fingerprint);
         context.update(secret.as_bytes());
         context.sign()
     }
@@ -121,5 +136,85 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::testing::account;
+    use prometheus_client::registry::Registry;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    fn verifier(seed: u64) -> Verifier {
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        Verifier::new(&mut StdRng::seed_from_u64(seed), metrics).unwrap()
+    }
+
+    fn version(account_name: &str) -> VersionFacts {
+        account(account_name).current("id", "right").record_facts().versions.remove(0)
+    }
+
+    fn secret(text: &str) -> Zeroizing<String> {
+        Zeroizing::new(text.into())
+    }
+
+    #[tokio::test]
+    async fn a_good_secret_is_hashed_once_and_remembered_and_a_bad_one_never_is() {
+        let (verifier, version) = (verifier(1), version("a"));
+        assert!(!verifier.remembers(&version, "right"));
+        assert_eq!(verifier.verify(&version, &secret("right")).await, Ok(true));
+        assert!(verifier.remembers(&version, "right") && !verifier.remembers(&version, "wrong"));
+        assert_eq!(verifier.verify(&version, &secret("right")).await, Ok(true));
+        assert_eq!(verifier.metrics.verifications.get(), 1);
+        assert_eq!(verifier.verify(&version, &secret("wrong")).await, Ok(false));
+        assert_eq!(verifier.verify(&version, &secret("wrong")).await, Ok(false));
+        assert_eq!(verifier.metrics.verifications.get(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_for_one_account_or_hash_counts_for_no_other() {
+        let (verifier, ours) = (verifier(1), version("a"));
+        assert_eq!(verifier.verify(&ours, &secret("right")).await, Ok(true));
+        // The same hash in another account's record, and another hash of the same secret.
+        let copied = version("b");
+        assert_eq!(copied.hash, ours.hash);
+        let rehashed = account("a").current("x", "y").current("id", "right").record_facts().versions.remove(1);
+        assert!(!verifier.remembers(&copied, "right") && !verifier.remembers(&rehashed, "right"));
+    }
+
+    #[tokio::test]
+    async fn a_rush_with_one_new_secret_is_hashed_once() {
+        let (verifier, version, secret) = (verifier(1), version("a"), secret("right"));
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let all = (0..100).map(|_| verifier.verify(&version, &secret));
+        assert!(futures::future::join_all(all).await.into_iter().all(|result| result == Ok(true)));
+        assert!(verifier.metrics.verifications.get() <= u64::try_from(processors).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_and_those_who_leave_make_room() {
+        let (verifier, version, secret) = (verifier(1), version("a"), secret("right"));
+        let all = u32::try_from(verifier.turns.available_permits()).unwrap();
+        let held = verifier.turns.clone().acquire_many_owned(all).await.unwrap();
+        let mut queue: Vec<_> = (0..WAITING).map(|_| Box::pin(verifier.verify(&version, &secret))).collect();
+        for waiting in &mut queue {
+            assert!(futures::poll!(waiting).is_pending());
+        }
+        assert_eq!(verifier.verify(&version, &secret).await, Err(Refusal::Overloaded));
+        queue.pop();
+        let mut late = Box::pin(verifier.verify(&version, &secret));
+        assert!(futures::poll!(&mut late).is_pending());
+        drop((queue, held));
+        assert_eq!(late.await, Ok(true));
+    }
+
+    #[test]
+    fn a_pseudonym_is_stable_in_one_process_and_means_nothing_in_another() {
+        let (first, second) = (verifier(1), verifier(2));
+        assert_eq!(first.pseudonym("pasted secret"), first.pseudonym("pasted secret"));
+        assert_ne!(first.pseudonym("pasted secret"), second.pseudonym("pasted secret"));
+        assert_eq!(first.pseudonym("x").len(), 16);
     }
 }

@@ -260,3 +260,7 @@ impl KeyFacts {
 }
 
 const CURRENT: &str = "legacy-current";
+
+#[cfg(test)]
+#[path = "facts_tests.rs"]
+mod tests;

@@ -302,3 +302,7 @@ fn pause(failures: u32) -> Duration {
     let random = SysRng.try_next_u32().unwrap_or(u32::MAX);
     longest / 2 + longest.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
 }
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

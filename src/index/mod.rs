@@ -9,6 +9,10 @@ mod joined;
 pub mod live;
 mod progress;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::collections::HashSet;

@@ -4,20 +4,22 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum_server::accept::Accept;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::HEADER_TIME;
-
 /// The length of the HTTP/2 preface.
 const FIRST_BYTES: usize = 24;
 
-/// Gives every connection that `A` accepts [`HEADER_TIME`] for its first bytes.
+/// Gives every connection that `A` accepts so much time for its first bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hasty<A>(pub(super) A);
+pub(super) struct Hasty<A> {
+    pub(super) inner: A,
+    pub(super) time: Duration,
+}
 
 impl<A, I, S> Accept<I, S> for Hasty<A>
 where
@@ -29,10 +31,10 @@ where
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let accepted = self.0.accept(stream, service);
+        let (accepted, time) = (self.inner.accept(stream, service), self.time);
         Box::pin(async move {
             let (inner, service) = accepted.await?;
-            Ok((HastyStream { inner, waiting: Some((FIRST_BYTES, Box::pin(sleep(HEADER_TIME)))) }, service))
+            Ok((HastyStream { inner, waiting: Some((FIRST_BYTES, Box::pin(sleep(time)))) }, service))
         })
     }
 }

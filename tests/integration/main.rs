@@ -10,6 +10,8 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod groups;
@@ -18,9 +20,13 @@ mod layering;
 #[cfg(test)]
 mod leadership;
 #[cfg(test)]
+mod legacy_gateway;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod main_job;
+#[cfg(test)]
+mod notices;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]

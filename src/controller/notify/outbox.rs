@@ -10,7 +10,6 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::lane::{Gate, Lane, Lanes};
-use super::metrics::Metrics;
 use super::{event, webhook};
 use crate::api::ServiceAccount;
 use crate::controller::apply;
@@ -76,8 +75,6 @@ pub struct Outbox {
     arrivals: Mutex<Option<mpsc::UnboundedReceiver<Parcel>>>,
     lanes: Lanes,
     places: Semaphore,
-    /// Counters of attempts; register them where /metrics is.
-    pub metrics: Metrics,
 }
 
 impl Default for Outbox {
@@ -89,7 +86,6 @@ impl Default for Outbox {
             arrivals: Mutex::new(Some(arrivals)),
             lanes: Lanes::default(),
             places: Semaphore::new(AT_ONCE),
-            metrics: Metrics::default(),
         }
     }
 }
@@ -273,7 +269,7 @@ async fn attempt(context: &Context, parcel: &Parcel, lane: &Lane, gate: &Gate, f
             }
         }
     };
-    context.outbox.metrics.count(channel, &tried.outcome);
+    context.settings.ways.metrics.count(channel, &tried.outcome);
     tried
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
+use super::metrics::Metrics;
 use super::webhook::{self, Keys};
 use crate::domain::notice::recipient::Means;
 use crate::mail::{MailArgs, Mailer};
@@ -36,6 +37,8 @@ pub struct Ways {
     pub webhook_keys: Option<Keys>,
     /// What webhooks are called with.
     pub http: reqwest::Client,
+    /// Counts attempts, over all terms of this process; register it where /metrics is.
+    pub metrics: Metrics,
 }
 
 impl Ways {
@@ -50,6 +53,7 @@ impl Ways {
             mail: Mailer::new(&args.mail)?,
             webhook_keys: keys,
             http: webhook::client().context("cannot make a client for webhooks")?,
+            metrics: Metrics::default(),
         })
     }
 

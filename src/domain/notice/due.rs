@@ -61,10 +61,11 @@ pub(super) fn speaks(account: &Account, settings: &SecretSettings) -> bool {
     account.enabled && settings.notify && !account.deleting
 }
 
-/// When a notice is given up that no more urgent one follows.
+/// When a notice is given up that no more urgent one follows; counted from when it could first be sent.
 pub(super) fn last_given_up(notice: &Notice) -> Option<Timestamp> {
     let last = THRESHOLDS.last() == Some(&notice.threshold);
-    last.then(|| notice.due_time.saturating_add(LAST_GIVEN_UP_AFTER))
+    let from = notice.recorded_time.map_or(notice.due_time, |recorded| recorded.max(notice.due_time));
+    last.then(|| from.saturating_add(LAST_GIVEN_UP_AFTER))
 }
 
 /// The next moment after `now` at which a notice is due, is given up, or the secret counts as expiring.

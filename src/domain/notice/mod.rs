@@ -32,7 +32,7 @@ pub use plan::{deliverable, plan};
 pub use report::{conditions, notifications, over};
 
 /// One threshold of one credential version, once it came.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// The credential version that expires.
@@ -41,6 +41,9 @@ pub struct Notice {
     pub threshold: i32,
     /// When it was due; later than now only after the expiry was moved.
     pub due_time: Timestamp,
+    /// When it was recorded; later than due after a downtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_time: Option<Timestamp>,
     /// What became of it as a whole.
     pub state: State,
     /// What became of it on each way; none for a notice that was skipped.
@@ -52,7 +55,7 @@ pub struct Notice {
 }
 
 /// One notice on one way to one recipient.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
     /// By which way.

@@ -28,7 +28,7 @@ pub fn plan(
         let come: Vec<Due> = dues.into_iter().filter(|due| due.time <= now).collect();
         if let Some((most_urgent, passed)) = come.split_last() {
             for due in passed {
-                pass_over(&mut notices, current.version, *due);
+                pass_over(&mut notices, current.version, *due, now);
             }
             keep_up(&mut notices, current.version, *most_urgent, recipients, now);
         }
@@ -70,17 +70,17 @@ fn follow_expiry(notices: &mut [Notice], current: i64, dues: &[Due]) {
 }
 
 /// A threshold that a more urgent one has overtaken.
-fn pass_over(notices: &mut Vec<Notice>, version: i64, due: Due) {
+fn pass_over(notices: &mut Vec<Notice>, version: i64, due: Due, now: Timestamp) {
     match find(notices, version, due.threshold) {
         Some(notice) => end(notice, State::Failed),
-        None => notices.push(recorded(version, due, Vec::new())),
+        None => notices.push(recorded(version, due, Vec::new(), now)),
     }
 }
 
 /// The most urgent threshold that has come.
 fn keep_up(notices: &mut Vec<Notice>, version: i64, due: Due, recipients: &[Recipient], now: Timestamp) {
     let Some(notice) = find(notices, version, due.threshold) else {
-        notices.push(recorded(version, due, recipients.iter().map(Delivery::to).collect()));
+        notices.push(recorded(version, due, recipients.iter().map(Delivery::to).collect(), now));
         return;
     };
     let given_up = last_given_up(notice).is_some_and(|time| time <= now);
@@ -117,11 +117,12 @@ fn find(notices: &mut [Notice], version: i64, threshold: i32) -> Option<&mut Not
     notices.iter_mut().find(|notice| notice.version == version && notice.threshold == threshold)
 }
 
-fn recorded(version: i64, due: Due, deliveries: Vec<Delivery>) -> Notice {
+fn recorded(version: i64, due: Due, deliveries: Vec<Delivery>, now: Timestamp) -> Notice {
     let mut notice = Notice {
         version,
         threshold: due.threshold,
         due_time: due.time,
+        recorded_time: Some(now),
         state: State::Skipped,
         deliveries,
         unknown: serde_json::Map::new(),
@@ -250,6 +251,12 @@ mod tests {
         assert_eq!(sample.states(), [(-1, State::Pending)]);
         sample.plan(at(9));
         assert_eq!(sample.states(), [(-1, State::Failed)]);
+    }
+
+    #[test]
+    fn one_found_weeks_later_is_sent_all_the_same() {
+        let mut sample = Sample::manual(1);
+        assert_eq!(sample.plan_and_send(at(30)).first(), Some(&(1, -1)));
     }
 
     #[test]

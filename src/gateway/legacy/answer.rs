@@ -96,3 +96,93 @@ fn json(status: StatusCode, body: String) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::basic::BasicError;
+    use futures::FutureExt;
+    use http_body_util::BodyExt;
+    use rstest::rstest;
+
+    fn text(response: Response) -> String {
+        let body = response.into_body().collect().now_or_never().unwrap().unwrap().to_bytes();
+        String::from_utf8(body.into()).unwrap()
+    }
+
+    const NOT_FOUND: &str = r#"{"response":null,"message":"Service account is invalid/not found::[Service account not found in the database]","appStatusCode":"ACCT_SA_003","tags":{},"headers":null}"#;
+    const WRONG: &str = r#"{"response":null,"message":"Client Password is incorrect::[Invalid Client credential]","appStatusCode":"OAUTH_CLNT_015","tags":{},"headers":null}"#;
+    const NO_CREDENTIALS: &str = r#"{"response":null,"message":"Invalid Request::[Invalid client Id or secret]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
+    const GRANT_TYPE: &str = r#"{"response":null,"message":"Invalid Request::[Unsupported grant type]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
+    const METHOD: &str = r#"{"response":null,"message":"Invalid Request::[Method not allowed, use POST]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
+    const PATH: &str = r#"{"response":null,"message":"Invalid Request::[No such endpoint]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
+    const OURS: &str = r#"{"response":null,"message":"Error while processing.","appStatusCode":"avx-common-011","tags":{},"headers":null}"#;
+
+    #[rstest]
+    #[case(Refusal::Unknown, 400, NOT_FOUND, None)]
+    #[case(Refusal::Disabled, 400, NOT_FOUND, None)]
+    #[case(Refusal::Deleted, 400, NOT_FOUND, None)]
+    #[case(Refusal::WrongSecret, 400, WRONG, None)]
+    #[case(Refusal::Ended, 400, WRONG, None)]
+    #[case(Refusal::External, 400, WRONG, None)]
+    #[case(Refusal::Credentials(BasicError::Missing), 400, NO_CREDENTIALS, None)]
+    #[case(Refusal::Credentials(BasicError::EmptySecret), 400, NO_CREDENTIALS, None)]
+    #[case(Refusal::Request(WireError::GrantType), 400, GRANT_TYPE, None)]
+    #[case(Refusal::Request(WireError::Method), 405, METHOD, None)]
+    #[case(Refusal::Request(WireError::Path), 404, PATH, None)]
+    #[case(Refusal::Limited { retry_after: 7 }, 429, OURS, Some("7"))]
+    #[case(Refusal::Overloaded, 503, OURS, Some("1"))]
+    #[case(Refusal::NotReady, 503, OURS, Some("1"))]
+    #[case(Refusal::Unsure, 503, OURS, Some("1"))]
+    #[case(Refusal::NoKey, 503, OURS, Some("1"))]
+    #[case(Refusal::Internal, 500, OURS, None)]
+    fn every_refusal_is_answered_as_the_manual_says_byte_for_byte(
+        #[case] refusal: Refusal,
+        #[case] status: u16,
+        #[case] body: &str,
+        #[case] retry_after: Option<&str>,
+    ) {
+        let response = refused(refusal);
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers().get("retry-after").map(|value| value.to_str().unwrap()), retry_after);
+        assert_eq!(response.headers().get("allow").is_some(), status == 405);
+        assert_eq!(text(response), body);
+    }
+
+    #[test]
+    fn a_token_is_answered_in_the_manuals_envelope() {
+        let response = granted("eyJ0.eyJz.HZnk_-");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(
+            text(response),
+            r#"{"response":"eyJ0.eyJz.HZnk_-","message":null,"appStatusCode":null,"tags":{},"headers":null}"#
+        );
+    }
+
+    #[rstest]
+    fn no_message_needs_escaping_in_json(
+        #[values(
+            WireError::Hosts,
+            WireError::EndpointOff,
+            WireError::TooLarge,
+            WireError::TooSlow,
+            WireError::Incomplete,
+            WireError::Compressed,
+            WireError::NotUtf8,
+            WireError::BadEscape,
+            WireError::BadJson,
+            WireError::BadMultipart,
+            WireError::TooMany,
+            WireError::Repeated
+        )]
+        error: WireError,
+    ) {
+        let body: serde_json::Value = serde_json::from_str(&text(refused(Refusal::Request(error)))).unwrap();
+        assert_eq!(body["message"], format!("Invalid Request::[{error}]"));
+        assert_eq!(body["appStatusCode"], "ACCT_SA_001");
+    }
+}

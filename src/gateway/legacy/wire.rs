@@ -32,8 +32,8 @@ pub enum WireError {
     /// Longer than [`MAX_BODY`].
     #[error("Request body is larger than 64 KiB")]
     TooLarge,
-    /// It did not arrive within 30 s.
-    #[error("Request body did not arrive within 30 seconds")]
+    /// It did not arrive in time.
+    #[error("Request body did not arrive in time")]
     TooSlow,
     /// It broke off.
     #[error("Request body is incomplete")]
@@ -110,7 +110,7 @@ fn once(grant: &mut Option<String>, value: String) -> Result<(), WireError> {
     }
 }
 
-/// serde refuses repeated fields of a struct by itself, and too deep nesting.
+/// serde refuses repeated fields of a struct by itself, and skips everything else without recursion.
 #[derive(Deserialize)]
 struct Parameters {
     grant_type: Option<String>,
@@ -170,4 +170,108 @@ async fn grant_of(mut form: multer::Multipart<'_>) -> Result<Option<String>, Wir
         }
     }
     Ok(grant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    const FORM: &str = "application/x-www-form-urlencoded";
+    const JSON: &str = "application/json";
+    const MULTIPART: &str = "multipart/form-data; boundary=xYz";
+    const PARTS: &str =
+        "--xYz\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\nClient_Credentials\r\n--xYz--\r\n";
+
+    fn checked(content_type: Option<&str>, body: impl Into<Vec<u8>>) -> Result<(), WireError> {
+        check(content_type, &Bytes::from(body.into()))
+    }
+
+    #[rstest]
+    #[case("grant_type=Client_Credentials")]
+    #[case("grant_type=client_credentials")]
+    #[case("grant_type=CLIENT%5FCREDENTIALS")]
+    #[case("a=b&grant_type=Client_Credentials&scope=x+y")]
+    #[case(r#"{"grant_type":"Client_Credentials"}"#)]
+    #[case(r#"{"payload":{"grant_type":"client_credentials","x":[1,{}]},"y":null}"#)]
+    #[case(PARTS)]
+    #[case("\u{FEFF}grant_type=Client_Credentials\n")]
+    #[case("\u{FEFF}{\"grant_type\":\"Client_Credentials\"}")]
+    // An empty body is what clients in the field send, and an absent or empty parameter is as good as none.
+    #[case("")]
+    #[case(" \r\n")]
+    #[case("{}")]
+    #[case(r#"{"grant_type":null,"payload":null}"#)]
+    #[case("grant_type=")]
+    #[case("scope=read")]
+    fn the_grant_is_found_whatever_the_content_type_says(
+        #[case] body: &str,
+        #[values(None, Some(FORM), Some(JSON), Some(MULTIPART), Some("text/plain"), Some("multipart/form-data"))]
+        content_type: Option<&str>,
+    ) {
+        assert_eq!(checked(content_type, body), Ok(()));
+    }
+
+    #[rstest]
+    #[case("grant_type=password", WireError::GrantType)]
+    #[case("grant_type=client_credentials+", WireError::GrantType)]
+    #[case("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer", WireError::GrantType)]
+    #[case(r#"{"grant_type":"authorization_code"}"#, WireError::GrantType)]
+    #[case(
+        "--xYz\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\npassword\r\n--xYz--\r\n",
+        WireError::GrantType
+    )]
+    #[case("grant_type=client_credentials&grant_type=client_credentials", WireError::Repeated)]
+    #[case(r#"{"grant_type":"client_credentials","grant_type":"password"}"#, WireError::Repeated)]
+    #[case(r#"{"grant_type":"client_credentials","payload":{"grant_type":"client_credentials"}}"#, WireError::Repeated)]
+    #[case("grant_type=%zz", WireError::BadEscape)]
+    #[case("grant_type=client_credentials&x=%C0%AF", WireError::BadEscape)]
+    #[case("%", WireError::BadEscape)]
+    #[case(r#"{"grant_type":"client_credentials""#, WireError::BadJson)]
+    #[case(r#"{"grant_type":7}"#, WireError::BadJson)]
+    #[case(r#"{"grant_type":["client_credentials"]}"#, WireError::BadJson)]
+    #[case(r#"["client_credentials"]"#, WireError::BadJson)]
+    #[case(r#""client_credentials""#, WireError::BadJson)]
+    #[case("--xYz", WireError::BadMultipart)]
+    #[case("--xYz\r\nno header\r\n\r\nx\r\n", WireError::BadMultipart)]
+    fn anything_else_is_refused_for_its_own_reason(#[case] body: &str, #[case] error: WireError) {
+        assert_eq!(checked(Some(FORM), body), Err(error));
+    }
+
+    #[rstest]
+    #[case(b"\x1F\x8B\x08\0\0\0\0\0".to_vec(), WireError::Compressed)]
+    #[case(b"grant_type=\xFF".to_vec(), WireError::NotUtf8)]
+    #[case(b"\xFF\xFEg\0r\0".to_vec(), WireError::NotUtf8)]
+    #[case(b"--b\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n\xFF\r\n--b--".to_vec(), WireError::NotUtf8)]
+    fn bytes_that_are_no_text_are_refused(#[case] body: Vec<u8>, #[case] error: WireError) {
+        assert_eq!(checked(None, body), Err(error));
+    }
+
+    #[rstest]
+    #[case("a=b&".repeat(16_000), WireError::TooMany)]
+    #[case("&".repeat(MAX_BODY), WireError::TooMany)]
+    #[case(format!("{}--b--", "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\r\n".repeat(1000)), WireError::TooMany)]
+    fn what_is_too_much_is_refused(#[case] body: String, #[case] error: WireError) {
+        assert_eq!(checked(None, body), Err(error));
+    }
+
+    #[test]
+    fn what_is_not_read_may_be_long_or_deep() {
+        assert_eq!(checked(Some(FORM), format!("scope={}", "a+".repeat(25_000))), Ok(()));
+        assert_eq!(checked(None, format!("{{\"x\":{}1{}}}", "[".repeat(20_000), "]".repeat(20_000))), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(
+            start in prop::sample::select(vec!["", "{", "--", "--b\r\n", "grant_type=", "\u{FEFF}", "{\"payload\":"]),
+            rest in prop::collection::vec(any::<u8>(), 0..400),
+            content_type in prop::option::of("[ -~]{0,60}"),
+        ) {
+            let mut body = start.as_bytes().to_vec();
+            body.extend(rest);
+            let _ = checked(content_type.as_deref(), body);
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! What the tests share: one control plane, namespaces of their own, and a way to wait.
 
+pub(crate) mod mailbox;
 pub(crate) mod operator;
 pub(crate) mod proxy;
+pub(crate) mod receiver;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -60,6 +60,8 @@ pub(crate) struct Operator {
     pub(crate) tenant: TestNamespace,
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Further flags of the controller; before it is started.
+    pub(crate) flags: Vec<String>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
@@ -153,6 +155,7 @@ impl Operator {
             tenant,
             own,
             clock,
+            flags: Vec::new(),
             controller: None,
             gateways: Vec::new(),
             stop_gateways: tokio::sync::watch::Sender::new(false),
@@ -197,7 +200,8 @@ impl Operator {
             "--watch-namespaces",
             &self.tenant.name,
         ];
-        let arguments = config::parse(&[&common, arguments].concat()).unwrap();
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let arguments = config::parse(&[&common, arguments, &flags].concat()).unwrap();
         controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), stopped)
     }
 
