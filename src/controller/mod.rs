@@ -6,6 +6,7 @@ mod certificates;
 mod context;
 mod deadlines;
 mod error;
+mod groups;
 mod issuers;
 mod lease;
 mod notify;

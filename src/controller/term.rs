@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::certificates;
 use super::context::Context;
+use super::groups;
 use super::issuers;
 use super::notify;
 use super::reconcile::{after_error, reconcile};
@@ -56,7 +57,7 @@ impl Term {
     /// When a loop ended that never does: only a restart helps.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
-        let Inbox { lanes, everybody, issuers, deleted, again } = triggers.open(&namespaces);
+        let Inbox { lanes, everybody, issuers, membership, deleted, again } = triggers.open(&namespaces);
         // Before the first Secret is published, since the CA stands in it.
         tokio::select! {
             () = make_certificate(&context, certificate.as_deref()) => {}
@@ -66,6 +67,7 @@ impl Term {
         loops.spawn(trigger_due(context.clone(), triggers.clone()));
         loops.spawn(sweep::keep_sweeping(context.clone(), deleted, again));
         loops.spawn(notify::keep_delivering(context.clone()));
+        loops.spawn(groups::keep_counting(context.clone(), membership));
         loops.spawn(look_after_issuers(context.clone(), issuers));
         loops.spawn(usage::keep_reading(context.clone()));
         let used = triggers.clone();

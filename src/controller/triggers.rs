@@ -28,6 +28,7 @@ struct Senders {
     lanes: HashMap<Option<String>, UnboundedSender<ObjectRef<ServiceAccount>>>,
     everybody: watch::Sender<()>,
     issuers: watch::Sender<()>,
+    membership: watch::Sender<()>,
     deleted: mpsc::UnboundedSender<Deleted>,
 }
 
@@ -39,6 +40,8 @@ pub struct Inbox {
     pub everybody: watch::Receiver<()>,
     /// Issuers or their keys changed.
     pub issuers: watch::Receiver<()>,
+    /// Who is in which group may have changed.
+    pub membership: watch::Receiver<()>,
     /// Accounts may be gone.
     pub deleted: mpsc::UnboundedReceiver<Deleted>,
     /// For those that have to be looked at again.
@@ -54,11 +57,20 @@ impl Triggers {
             senders.insert(namespace.clone(), sender);
             receivers.push(receiver);
         }
-        let ((everybody, heard_everybody), (issuers, heard_issuers)) = (watch::channel(()), watch::channel(()));
+        let (everybody, heard_everybody) = watch::channel(());
+        let (issuers, heard_issuers) = watch::channel(());
+        let (membership, heard_membership) = watch::channel(());
         let (deleted, heard_deleted) = mpsc::unbounded_channel();
         let again = deleted.clone();
-        *self.term.write() = Some(Senders { lanes: senders, everybody, issuers, deleted });
-        Inbox { lanes: receivers, everybody: heard_everybody, issuers: heard_issuers, deleted: heard_deleted, again }
+        *self.term.write() = Some(Senders { lanes: senders, everybody, issuers, membership, deleted });
+        Inbox {
+            lanes: receivers,
+            everybody: heard_everybody,
+            issuers: heard_issuers,
+            membership: heard_membership,
+            deleted: heard_deleted,
+            again,
+        }
     }
 
     /// The term is over.
@@ -86,6 +98,11 @@ impl Triggers {
     /// An issuer or its keys changed.
     pub fn issuers(&self) {
         self.tell(|term| term.issuers.send_replace(()));
+    }
+
+    /// Who is in which group may have changed.
+    pub fn membership(&self) {
+        self.tell(|term| term.membership.send_replace(()));
     }
 
     /// An account may be gone.

@@ -39,12 +39,16 @@ pub fn start(client: &Client, cluster: &ClusterArgs, tasks: &mut JoinSet<()>, tr
         let triggers = triggers.clone();
         move || {
             triggers.issuers();
+            triggers.membership();
             triggers.everybody();
         }
     });
     let groups = watch_cluster::<UserGroup>(client, "usergroups", tasks, {
         let triggers = triggers.clone();
-        move || triggers.everybody()
+        move || {
+            triggers.membership();
+            triggers.everybody();
+        }
     });
     Stores { accounts, secrets, records, issuers, groups }
 }
@@ -68,14 +72,17 @@ fn watch_accounts(
         .map(Ok)
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer);
-    follow(stream, tasks, move |event| match event {
-        Event::Apply(object) => triggers.account(ObjectRef::from_obj(object)),
-        Event::Delete(object) => object.uid().into_iter().for_each(|uid| triggers.deleted(Deleted::One(uid))),
-        Event::InitDone => {
-            triggers.everybody();
-            triggers.deleted(Deleted::Perhaps);
+    follow(stream, tasks, move |event| {
+        match event {
+            Event::Apply(object) => triggers.account(ObjectRef::from_obj(object)),
+            Event::Delete(object) => object.uid().into_iter().for_each(|uid| triggers.deleted(Deleted::One(uid))),
+            Event::InitDone => {
+                triggers.everybody();
+                triggers.deleted(Deleted::Perhaps);
+            }
+            Event::Init | Event::InitApply(_) => return,
         }
-        Event::Init | Event::InitApply(_) => {}
+        triggers.membership();
     });
     store
 }

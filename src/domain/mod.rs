@@ -5,6 +5,7 @@ pub mod claims;
 pub mod credential;
 pub mod decide;
 pub mod duration;
+pub mod group;
 pub mod issuer;
 pub mod leadership;
 pub mod mint;

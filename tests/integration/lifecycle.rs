@@ -274,6 +274,8 @@ async fn once_all_is_ready_nothing_is_written_for_a_minute() {
     let before = operator.writes().len();
     assert!(before > 4 * 3, "the audit log shows the controller's writes");
     tokio::time::sleep(Duration::from_secs(60)).await;
-    let since = operator.writes().split_off(before);
+    // Groups and issuers that other tests make concern every operator.
+    let of_all = |resource: &str| ["usergroups", "tokenissuers"].contains(&resource);
+    let since: Vec<_> = operator.writes().split_off(before).into_iter().filter(|write| !of_all(&write.1)).collect();
     assert!(since.is_empty(), "{since:?}");
 }

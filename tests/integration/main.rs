@@ -14,6 +14,8 @@ mod fixtures;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod leadership;
