@@ -104,9 +104,12 @@ async fn end(operator: &Operator, flow: Flow, name: &str, case: &str) -> Record 
         let current = record.current()?;
         let holds = secret.annotations().get(publication::VERSION) == Some(&current.version.to_string());
         let expires = text(&secret, "expires-at") == current.not_after.to_string();
+        let noted =
+            record.published.as_ref().map(|noted| &noted.resource_version) == secret.metadata.resource_version.as_ref();
         let status = operator.accounts().get(name).await.unwrap().status?;
-        let reported = status.credentials.first().map(|credential| credential.version) == Some(current.version);
-        (holds && expires && reported && flow.is_at_its_end(&record, &secret)).then_some((record, secret))
+        let shown = status.credentials.first()?;
+        let reported = (shown.version, shown.not_after) == (current.version, current.not_after);
+        (holds && expires && noted && reported && flow.is_at_its_end(&record, &secret)).then_some((record, secret))
     })
     .await;
     let current = record.current().unwrap();
@@ -136,6 +139,7 @@ async fn killed_at_every_write(flow: Flow) {
             flow.start(&operator, &clock, &name).await;
             // A status that says several things at once saves a write: then the end comes before the cut.
             tokio::select! {
+                biased;
                 () = proxy.until_cut() => cuts += 1,
                 _ = end(&operator, flow, &name, &case) => {}
             }
