@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
-use thiserror::Error;
+use serde::ser::Error;
 
 /// `{"typ":"JWT","alg":"HS256"}` as base64url, and the dot after it. The header never varies (no `kid`), so it is
 /// encoded here once; jsonwebtoken would serialize it and schedule the key again for every token (0.5 M/s to 2 M/s).
@@ -15,7 +15,7 @@ const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.";
 pub struct Hs256Key(hmac::Key);
 
 /// Why bytes are no HS256 key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an HS256 key needs at least {} bytes (RFC 7518 section 3.2), this one has {found}", Hs256Key::MIN_LENGTH)]
 pub struct KeyTooShort {
     /// The length that was found, in bytes.
@@ -44,15 +44,26 @@ impl Hs256Key {
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, serde_json::Error> {
         let mut payload = Vec::with_capacity(256);
         serde_json::to_writer(&mut payload, claims)?;
-        // 43: base64url of the 32 bytes of the signature; 4 / 3 and one: that of the payload.
-        let mut token = String::with_capacity(HEADER.len() + payload.len() * 4 / 3 + 45);
-        token.push_str(HEADER);
-        BASE64_URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
-        let signature = hmac::sign(&self.0, token.as_bytes());
-        token.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+        let mut token = Vec::with_capacity(HEADER.len() + encoded_len(payload.len()) + 1 + encoded_len(32));
+        token.extend_from_slice(HEADER.as_bytes());
+        append(&mut token, &payload)?;
+        let signature = hmac::sign(&self.0, &token);
+        token.push(b'.');
+        append(&mut token, signature.as_ref())?;
+        String::from_utf8(token).map_err(Error::custom)
     }
+}
+
+/// The length of unpadded base64.
+fn encoded_len(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// Appends base64url. Into a slice, which costs a third of appending to a string.
+fn append(token: &mut Vec<u8>, bytes: &[u8]) -> Result<(), serde_json::Error> {
+    let start = token.len();
+    token.resize(start + encoded_len(bytes.len()), 0);
+    BASE64_URL_SAFE_NO_PAD.encode_slice(bytes, &mut token[start..]).map(drop).map_err(Error::custom)
 }
 
 impl std::fmt::Debug for Hs256Key {

@@ -76,7 +76,7 @@ pub fn candidates(header: &[u8]) -> Result<Vec<Candidate>, BasicError> {
         return Err(BasicError::EmptySecret);
     }
     let raw = Candidate { client_id: id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(vec![raw]);
     }
     let colons = Candidate { client_id: with_colons(id), secret: Zeroizing::new(with_colons(secret)) };
@@ -100,10 +100,16 @@ fn decode(header: &[u8]) -> Result<Zeroizing<String>, BasicError> {
     if !scheme.eq_ignore_ascii_case(b"basic") || !value.first().is_some_and(|b| matches!(b, b' ' | b'\t')) {
         return Err(BasicError::OtherScheme);
     }
-    let bytes = from_base64(value.trim_ascii_start())?;
+    let mut bytes = from_base64(value.trim_ascii_start())?;
     let end = bytes.iter().rposition(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n')).map_or(0, |last| last + 1);
-    let text = std::str::from_utf8(&bytes[..end]).map_err(|_| BasicError::NotUtf8)?;
-    Ok(Zeroizing::new(text.to_owned()))
+    bytes.truncate(end);
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(BasicError::NotUtf8)
+        }
+    }
 }
 
 /// The two alphabets share no character with two meanings, so either is read.
