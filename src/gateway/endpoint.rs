@@ -147,7 +147,8 @@ impl App {
                 self.metrics.remembered.inc();
                 Ok(finding)
             }
-            None => self.authenticator.verify(presented).await,
+            // In a box, because it is rare and large: every request would carry room for it.
+            None => Box::pin(self.authenticator.verify(presented)).await,
         }
     }
 
@@ -197,7 +198,7 @@ fn sign(presented: &Presented<'_>, finding: &Finding) -> Result<String, Refusal>
     };
     let keys = presented.world.keys_of(&presented.issuer.name).ok_or(Refusal::NoKey)?;
     keys.current.sign(&claims).map_err(|error| {
-        error!(%error, "the claims cannot be serialized");
+        error!(%error, "no token could be made");
         Refusal::Internal
     })
 }
