@@ -313,11 +313,14 @@ proptest! {
 
     #[test]
     fn a_lost_record_is_repaired_with_the_same_client_id_and_higher_version_numbers(
-        history in history(), disabled_meanwhile in any::<bool>(), writes in 0..4_usize,
+        history in history(), disabled_meanwhile in any::<bool>(), secret_too in any::<bool>(), writes in 0..4_usize,
     ) {
         let world = history.settled();
         let before = world.unhindered();
         let mut world = before.clone().without_record();
+        if secret_too {
+            world = world.with_secret(Secret::Missing);
+        }
         if disabled_meanwhile {
             world = world.disabled().settled().enabled();
         }
