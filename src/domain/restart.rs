@@ -72,7 +72,7 @@ impl fmt::Display for Target {
 }
 
 /// A restart that is not finished, as it stands in the record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pending {
     /// The credential version that the workloads are to take up.
