@@ -92,3 +92,55 @@ pub async fn follow(client: Client, namespace: String, name: String, loaded: imp
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::fake_server::Server;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc;
+
+    fn secret(revision: u32, pair: Option<(&str, &str)>) -> Value {
+        let data = pair.map_or(json!({}), |(certificate, key)| {
+            json!({"tls.crt": BASE64_STANDARD.encode(certificate), "tls.key": BASE64_STANDARD.encode(key)})
+        });
+        let metadata = json!({"name": "tls", "namespace": "keyrota-system", "resourceVersion": revision.to_string()});
+        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data})
+    }
+
+    fn certificate() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn event(kind: &str, object: Value) -> Value {
+        json!({"type": kind, "object": object})
+    }
+
+    #[tokio::test]
+    async fn the_first_good_certificate_is_loaded_and_later_ones_take_its_place_but_broken_ones_do_not() {
+        let (client, mut server) = Server::start();
+        let (loaded, mut first) = mpsc::unbounded_channel();
+        let follow = follow(client, "keyrota-system".into(), "tls".into(), move |config| drop(loaded.send(config)));
+        let follow = tokio::spawn(follow);
+        let (certificate_pem, key) = certificate();
+        // A listed Secret without a certificate is waited out.
+        let list = json!({"kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": [secret(1, None)]});
+        let asked = server.answer(200, &[list]).await;
+        assert!(asked.contains("fieldSelector=metadata.name%3Dtls"), "{asked}");
+        server.answer(200, &[event("MODIFIED", secret(2, Some((&certificate_pem, &key))))]).await;
+        let config = first.recv().await.unwrap();
+        let before = config.get_inner();
+        let (other_pem, other_key) = certificate();
+        let broken = event("MODIFIED", secret(3, Some((&other_pem, &key))));
+        server.answer(200, &[broken, event("DELETED", secret(4, None))]).await;
+        let asked = server.answer(200, &[event("ADDED", secret(5, Some((&other_pem, &other_key))))]).await;
+        assert!(asked.contains("resourceVersion=4"), "{asked}");
+        assert!(Arc::ptr_eq(&before, &config.get_inner()), "a broken or deleted Secret changes nothing");
+        let asked = server.answer(200, &[]).await;
+        assert!(asked.contains("resourceVersion=5") && !Arc::ptr_eq(&before, &config.get_inner()));
+        follow.abort();
+    }
+}

@@ -1,44 +1,13 @@
 //! Feeds against an API server that the test plays itself, request by request.
 
 use futures::future::{Either, select};
-use http::{Request, Response};
-use kube::client::Body;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
-use tower::service_fn;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use crate::index::fake_server::Server;
 use crate::index::testing::{account, holder, now};
 use chrono::TimeDelta;
-
-type Call = (Request<Body>, oneshot::Sender<Response<Body>>);
-
-struct Server(mpsc::UnboundedReceiver<Call>);
-
-impl Server {
-    fn start() -> (Client, Self) {
-        let (calls, server) = mpsc::unbounded_channel::<Call>();
-        let service = service_fn(move |request: Request<Body>| {
-            let (answer, answered) = oneshot::channel();
-            let sent = calls.send((request, answer));
-            async move {
-                sent.map_err(|_| std::io::Error::other("the test has ended"))?;
-                answered.await.map_err(std::io::Error::other)
-            }
-        });
-        (Client::new(service, "default"), Self(server))
-    }
-
-    /// The next request's path and query, answered with these lines.
-    async fn answer(&mut self, status: u16, lines: &[Value]) -> String {
-        let (request, answer) = self.0.recv().await.unwrap();
-        let text: Vec<String> = lines.iter().map(Value::to_string).collect();
-        let response = Response::builder().status(status).body(Body::from(text.join("\n").into_bytes())).unwrap();
-        answer.send(response).unwrap();
-        request.uri().to_string()
-    }
-}
 
 fn resource(name: &str, revision: u64) -> Value {
     json!({
@@ -179,14 +148,13 @@ async fn a_feed_that_is_forbidden_does_not_keep_the_others_back() {
             json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden"});
         let mut seen = Vec::new();
         while !index.progress()[1].is_listed() {
-            let (request, answer) = server.0.recv().await.unwrap();
-            let path = request.uri().path().to_owned();
-            let (status, text) = match path.ends_with("/usergroups") {
-                true => (200, json!({"kind": "UserGroupList", "metadata": {"resourceVersion": "3"}, "items": []})),
-                false => (403, forbidden.clone()),
-            };
-            let body = Body::from(text.to_string().into_bytes());
-            answer.send(Response::builder().status(status).body(body).unwrap()).unwrap();
+            let list = json!({"kind": "UserGroupList", "metadata": {"resourceVersion": "3"}, "items": []});
+            let path = server
+                .decide(|path| match path.contains("/usergroups?") {
+                    true => (200, vec![list.clone()]),
+                    false => (403, vec![forbidden.clone()]),
+                })
+                .await;
             seen.push(path);
             tokio::task::yield_now().await;
         }

@@ -121,3 +121,97 @@ fn client_id_labels(secret: &Secret) -> impl Iterator<Item = String> + '_ {
         .into_iter()
         .filter_map(|key| secret.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::fake_server::Server;
+    use crate::index::testing::account;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use futures::join;
+    use serde_json::{Value, json};
+
+    fn secret(json: &str, labels: Value) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": TYPE_RECORD,
+            "metadata": {"name": "record-uid-of-a", "resourceVersion": "7", "labels": labels},
+            "data": {"record.json": BASE64_STANDARD.encode(json)}
+        })
+    }
+
+    fn list(items: &[Value]) -> Value {
+        json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {"resourceVersion": "9"}, "items": items})
+    }
+
+    fn live(namespaces: &[&str]) -> (KubeLive, Server) {
+        let (client, server) = Server::start();
+        let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+        (KubeLive::new(client, "keyrota-system", namespaces), server)
+    }
+
+    #[tokio::test]
+    async fn a_search_asks_by_all_three_labels_and_tells_each_record_once() {
+        let (live, mut server) = live(&[]);
+        let record = secret(&account("a").current("id", "s").record.to_json().unwrap(), json!({}));
+        let labels = ["one".to_owned(), "two".to_owned()];
+        let (found, asked) = join!(live.records(&labels), async {
+            let mut asked = Vec::new();
+            for _ in 0..3 {
+                asked.push(server.answer(200, &[list(std::slice::from_ref(&record))]).await);
+            }
+            asked
+        });
+        let found = found.unwrap();
+        assert_eq!((found.records.len(), found.unreadable.len()), (1, 0));
+        let keys = ["client-id", "staged-client-id", "previous-client-id"];
+        for (asked, key) in asked.iter().zip(keys) {
+            assert!(asked.starts_with("/api/v1/namespaces/keyrota-system/secrets?"), "{asked}");
+            assert!(asked.contains(&format!("keyrota.dev%2F{key}+in+%28one%2Ctwo%29")), "{asked}");
+            assert!(asked.contains("fieldSelector=type%3Dkeyrota.dev%2Faccount-record"), "{asked}");
+            assert!(!asked.contains("resourceVersion"), "an old cache must not answer: {asked}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_is_told_by_its_labels() {
+        let (live, mut server) = live(&[]);
+        let broken = secret("{}", json!({LABEL_CLIENT_ID: "one", LABEL_PREVIOUS_CLIENT_ID: "zero", "other": "x"}));
+        let labels = ["one".to_owned()];
+        let (found, ()) = join!(live.records(&labels), async {
+            for _ in 0..3 {
+                server.answer(200, &[list(std::slice::from_ref(&broken))]).await;
+            }
+        });
+        assert_eq!(found.unwrap().unreadable, HashSet::from(["one".to_owned(), "zero".to_owned()]));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_an_answer_and_everything_else_is_none() {
+        let (live, mut server) = live(&[]);
+        let status = |code: u16, reason: &str| json!({"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "status": "Failure"});
+        let owner = account("a").account.owner;
+        let (found, asked) = join!(live.account(&owner), server.decide(|_| (404, vec![status(404, "NotFound")])));
+        assert!(
+            found.unwrap().is_none()
+                && asked.starts_with("/apis/keyrota.dev/v1alpha1/namespaces/shop/serviceaccounts/a")
+        );
+        for (code, reason) in [(403, "Forbidden"), (429, "TooManyRequests"), (500, "InternalError"), (504, "Timeout")] {
+            let (found, _) = join!(live.account(&owner), server.decide(|_| (code, vec![status(code, reason)])));
+            assert!(found.is_err(), "{code}");
+            let (found, asked) = join!(live.record("u"), server.decide(|_| (code, vec![status(code, reason)])));
+            assert!(
+                found.is_err() && asked.starts_with("/api/v1/namespaces/keyrota-system/secrets/record-u"),
+                "{asked}"
+            );
+        }
+        let (found, _) = join!(live.record("uid-of-a"), server.decide(|_| (200, vec![secret("{}", json!({}))])));
+        assert!(matches!(found, Err(LiveError::Unreadable(_))));
+    }
+
+    #[tokio::test]
+    async fn an_account_in_a_namespace_that_is_not_watched_is_not_asked_for() {
+        let (live, _server) = live(&["bank"]);
+        assert!(live.account(&account("a").account.owner).await.unwrap().is_none());
+    }
+}

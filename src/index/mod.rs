@@ -4,6 +4,8 @@
 //! synchronous and short; a look-up takes two read locks and clones one `Arc`.
 
 mod facts;
+#[cfg(test)]
+pub(crate) mod fake_server;
 pub mod feed;
 mod joined;
 pub mod live;

@@ -77,6 +77,16 @@ impl Flow {
     }
 }
 
+impl Flow {
+    /// How many versions work then: with a grace of nothing the replaced one ends at once.
+    fn kept(self) -> usize {
+        match self {
+            Self::Scheduled | Self::Repair => 2,
+            _ => 1,
+        }
+    }
+}
+
 fn spec() -> serde_json::Value {
     json!({"clientSecret": {"validityDays": 1}})
 }
@@ -94,9 +104,12 @@ async fn end(operator: &Operator, flow: Flow, name: &str, case: &str) -> Record 
         let current = record.current()?;
         let holds = secret.annotations().get(publication::VERSION) == Some(&current.version.to_string());
         let expires = text(&secret, "expires-at") == current.not_after.to_string();
+        let noted =
+            record.published.as_ref().map(|noted| &noted.resource_version) == secret.metadata.resource_version.as_ref();
         let status = operator.accounts().get(name).await.unwrap().status?;
-        let reported = status.credentials.first().map(|credential| credential.version) == Some(current.version);
-        (holds && expires && reported && flow.is_at_its_end(&record, &secret)).then_some((record, secret))
+        let shown = status.credentials.first()?;
+        let reported = (shown.version, shown.not_after) == (current.version, current.not_after);
+        (holds && expires && noted && reported && flow.is_at_its_end(&record, &secret)).then_some((record, secret))
     })
     .await;
     let current = record.current().unwrap();
@@ -105,7 +118,7 @@ async fn end(operator: &Operator, flow: Flow, name: &str, case: &str) -> Record 
         "{case}: another secret"
     );
     assert_eq!(text(&secret, "client-id"), current.client_id, "{case}");
-    assert_eq!(record.versions.len(), flow.published(), "{case}: one published version after the other");
+    assert_eq!(record.versions.len(), flow.kept(), "{case}: the current version, and the one before while it works");
     assert!(record.last_version <= 1 + i64::try_from(flow.published()).unwrap(), "{case}: versions were wasted");
     record
 }
@@ -116,7 +129,7 @@ async fn killed_at_every_write(flow: Flow) {
     let proxy = operator.through_a_proxy().await;
     operator.start_controller();
     let writes = undisturbed(&operator, &proxy, &clock, flow).await;
-    assert!(!writes.is_empty());
+    let mut cuts = 0;
     for number in 1..=writes.len() {
         for moment in [Moment::Before, Moment::After] {
             let name = format!("w{number}-{}", format!("{moment:?}").to_lowercase());
@@ -124,7 +137,12 @@ async fn killed_at_every_write(flow: Flow) {
             prepare(&operator, flow, &name).await;
             proxy.cut_at(number, moment);
             flow.start(&operator, &clock, &name).await;
-            tokio::time::timeout(SOON, proxy.until_cut()).await.unwrap_or_else(|_| panic!("{case}: never came"));
+            // A status that says several things at once saves a write: then the end comes before the cut.
+            tokio::select! {
+                biased;
+                () = proxy.until_cut() => cuts += 1,
+                _ = end(&operator, flow, &name, &case) => {}
+            }
             operator.kill_controller().await;
             proxy.pass();
             operator.start_controller();
@@ -143,6 +161,7 @@ async fn killed_at_every_write(flow: Flow) {
             .await;
         }
     }
+    assert!(cuts >= 2 * (writes.len() - 1), "{flow:?}: only {cuts} cuts in {writes:?}");
 }
 
 /// The flow's writes when nothing goes wrong.

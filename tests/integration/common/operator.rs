@@ -2,7 +2,7 @@
 //! rights, and a clock that a test can move.
 
 use std::process::Stdio;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,27 +13,17 @@ use keyrota::controlplane::ControlPlane;
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
 use keyrota::entropy::SystemEntropy;
-use keyrota::{config, controller, crds, demo, gateway};
+use keyrota::{config, controller, demo, gateway};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::proxy::Proxy;
-use super::{TestNamespace, control_plane, eventually, namespace};
+use super::{TestNamespace, control_plane, crds_installed, eventually, namespace};
 
 /// How long anything that an operator does may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-
-/// The CRDs, once for all tests.
-pub(crate) fn install_crds(control_plane: &ControlPlane) {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let manifest = crds::manifest().unwrap();
-        kubectl(control_plane, &["apply", "--server-side", "-f", "-"], &manifest);
-        kubectl(control_plane, &["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"], &manifest);
-    });
-}
 
 /// Runs kubectl as the administrator and returns what it prints.
 pub(crate) fn kubectl(control_plane: &ControlPlane, arguments: &[&str], input: &str) -> String {
@@ -133,7 +123,7 @@ impl Operator {
     pub(crate) async fn prepared(clock: Arc<dyn Clock>) -> Self {
         super::install_tls_provider();
         let control_plane = control_plane();
-        install_crds(control_plane);
+        crds_installed(control_plane).await;
         let (tenant, own) = (namespace(control_plane).await, namespace(control_plane).await);
         let roles = demo::INSTALL
             .replace("keyrota-system", &own.name)
