@@ -31,7 +31,7 @@ pub struct MailArgs {
     #[arg(long, env = "KEYROTA_SMTP_CA_FILE", value_name = "FILE")]
     pub smtp_ca_file: Option<PathBuf>,
 
-    /// The sender, as an address or "Name <address>"
+    /// The sender, as an address or `Name <address>`
     #[arg(long, env = "KEYROTA_SMTP_FROM", value_name = "ADDRESS")]
     pub smtp_from: Option<String>,
 

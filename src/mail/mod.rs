@@ -99,7 +99,7 @@ impl Mailer {
         &self.from.email
     }
 
-    /// Sends a mail to one address, within [`TIMEOUT`]; `tell` hears of every step that was made.
+    /// Sends a mail to one address, within `TIMEOUT`; `tell` hears of every step that was made.
     ///
     /// # Errors
     /// The step that failed, and whether to try again.

@@ -53,7 +53,7 @@ pub enum WireError {
     /// Not multipart as RFC 7578 has it.
     #[error("Malformed multipart form in the request body")]
     BadMultipart,
-    /// More than [`MAX_PARAMETERS`].
+    /// More than `MAX_PARAMETERS`.
     #[error("Too many parameters in the request body")]
     TooMany,
     /// `grant_type` twice.
