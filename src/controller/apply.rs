@@ -147,7 +147,11 @@ async fn retire(context: &Context, sight: Sight, version: i64) -> Result<Sight, 
     if is_new {
         record = restart::note(record, &sight.observed.account);
     }
+    let reason = record.current().filter(|_| is_new).map(|current| current.reason);
     let sight = write_record(context, sight, record).await?;
+    if let Some(reason) = reason {
+        context.settings.metrics.published(reason);
+    }
     Ok(refresh_outdated(context, sight))
 }
 

@@ -16,6 +16,8 @@ mod generated;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod leadership;
