@@ -82,6 +82,7 @@ impl Fixture {
             validity_days: 180,
             reason: Reason::Created,
             answers: None,
+            retries: 0,
             unknown: serde_json::Map::new(),
         });
         self

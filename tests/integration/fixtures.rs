@@ -46,6 +46,7 @@ pub fn account(name: &str, client_id: &str, secret: &str) -> anyhow::Result<(Acc
         validity_days: 180,
         reason: Reason::Created,
         answers: None,
+        retries: 0,
         unknown: serde_json::Map::new(),
     });
     let account = AccountFacts {
