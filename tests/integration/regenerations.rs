@@ -56,7 +56,8 @@ async fn no_published_secret_is_refused_while_secrets_are_regenerated_under_traf
     let Tally { granted, refused, later, published_but_refused, ended_but_granted, longest_lag, .. } = tally;
     println!(
         "{asked} regenerations in {:.1} s under {granted:?} grants and {refused:?} refusals of what had ended; {later:?} \
-         answers of 503; an ended secret was accepted for at most {:?} after the record's change was seen",
+         answers of 503; an ended secret was first refused \
+         at most {:?} after the change of its record was seen",
         began.elapsed().as_secs_f32(),
         longest_lag.into_inner(),
     );
