@@ -25,6 +25,10 @@ properties:
     PROPTEST_CASES=10000 cargo test --locked --lib
     PROPTEST_CASES=10000 cargo test --locked --test integration properties
 
+# A thousand regenerations under constant traffic, where a normal run makes a hundred
+regenerations:
+    KEYROTA_REGENERATIONS=1000 cargo test --locked --test integration regenerations -- --nocapture
+
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:
     cargo bench {{ ARGS }}

@@ -1,6 +1,8 @@
 //! Settings that all roles share, and the way to the API server.
 
+use std::net::{AddrParseError, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -86,6 +88,18 @@ pub fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     let fit: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
     fit.trim_matches('-').chars().take(200).collect()
+}
+
+/// An address to listen on; none when it is left empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaybeAddress(pub Option<SocketAddr>);
+
+impl FromStr for MaybeAddress {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
+    }
 }
 
 /// How long one watch request lasts; a connection that died silently is noticed within it.

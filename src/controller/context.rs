@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
 use super::deadlines::Deadlines;
+use super::metrics::Metrics;
 use super::notify::{Outbox, Ways};
 use super::restart::Attempt;
 use super::usage::Board;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub external_url: String,
     /// What hashing a generated secret costs.
     pub hash_cost: HashCost,
+    /// Counts, over all terms of this process.
+    pub metrics: Metrics,
     /// What expiry notices are sent with.
     pub ways: Ways,
     /// How long a tombstone is kept.

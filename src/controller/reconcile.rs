@@ -26,8 +26,11 @@ const MOST_STEPS: usize = 8;
 
 /// One pass over one account.
 pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Result<Requeue, Error> {
+    let began = tokio::time::Instant::now();
     let outcome = tokio::time::timeout(PASS_TIMEOUT, pass(&context, &object)).await;
-    let retry = match outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs()))) {
+    let outcome = outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs())));
+    context.settings.metrics.pass(&outcome, began.elapsed().as_secs_f64());
+    let retry = match outcome {
         Ok(retry) => retry,
         Err(error) => {
             report_refused(&context, &object, &error).await;

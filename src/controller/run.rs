@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use axum_server::Handle;
 use chrono::TimeDelta;
 use clap::Args;
 use futures::future::FutureExt;
@@ -13,15 +14,18 @@ use tokio::task::JoinSet;
 
 use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
+use super::health::{self, Health};
 use super::lease::Election;
+use super::metrics::Metrics;
 use super::notify::{NoticeArgs, Ways};
 use super::term::Term;
 use super::triggers::Triggers;
 use super::watches;
 use crate::clock::SharedClock;
-use crate::config::ClusterArgs;
+use crate::config::{ClusterArgs, MaybeAddress};
 use crate::domain::verifier::HashCost;
 use crate::entropy::{EntropyError, SharedEntropy};
+use crate::server::{self, Patience};
 
 /// Settings of `keyrota controller`.
 #[derive(Args, Clone, Debug)]
@@ -71,6 +75,10 @@ pub struct ControllerArgs {
     #[arg(long, env = "KEYROTA_IDENTITY", value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub identity: Option<String>,
 
+    /// Where /healthz, /readyz and /metrics answer, in plain HTTP; empty for nowhere
+    #[arg(long, env = "KEYROTA_CONTROLLER_HEALTH_LISTEN", default_value = "0.0.0.0:8082", value_name = "ADDRESS")]
+    pub health_listen: MaybeAddress,
+
     /// How many accounts are worked on at once
     #[arg(long, env = "KEYROTA_CONCURRENCY", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
@@ -87,11 +95,18 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
     let settings = settings(&args)?;
-    let client = args.cluster.client().await?;
+    let metrics = settings.metrics.clone();
+    let client = metrics.counted(&args.cluster.client().await?);
     let shutdown = shutdown.boxed().shared();
     let triggers = Arc::new(Triggers::default());
-    let mut watching = JoinSet::new();
-    let stores = watches::start(&client, &args.cluster, &mut watching, &triggers);
+    let mut background = JoinSet::new();
+    let (stores, pulses) = watches::start(&client, &args.cluster, &mut background, &triggers);
+    if let Some(address) = args.health_listen.0 {
+        let health = Health::new(stores.clone(), pulses, metrics.clone(), &settings.ways.metrics);
+        let serving =
+            server::serve(server::listen(address)?, None, health::router(health), Handle::new(), Patience::default());
+        background.spawn(serving.map(drop));
+    }
     // Stands for election only with full hands: a leader that still lists would keep everybody waiting.
     tokio::select! {
         () = watches::ready(&stores) => {}
@@ -107,23 +122,25 @@ pub async fn run(
         tokio::select! {
             won = election.won() => won?,
             () = shutdown.clone() => break,
-            ended = watching.join_next() => return Err(ended_early(ended)),
+            ended = background.join_next() => return Err(ended_early(ended)),
         }
         let deadlines = Deadlines::new(clock.clone());
         let (client, clock, entropy) = (client.clone(), clock.clone(), entropy.clone());
         let context = Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines);
         let term = term(&args, context, &triggers);
+        metrics.lead(true);
         tokio::select! {
             biased;
             lost = election.lost() => {
                 lost?;
                 triggers.close();
+                metrics.lead(false);
             }
             done = term.run(shutdown.clone()) => {
                 done?;
                 break;
             }
-            ended = watching.join_next() => return Err(ended_early(ended)),
+            ended = background.join_next() => return Err(ended_early(ended)),
         }
     }
     triggers.close();
@@ -134,8 +151,8 @@ pub async fn run(
 
 fn ended_early(ended: Option<Result<(), tokio::task::JoinError>>) -> anyhow::Error {
     match ended {
-        Some(Err(error)) => anyhow::Error::new(error).context("a watch broke down"),
-        _ => anyhow::anyhow!("a watch ended by itself"),
+        Some(Err(error)) => anyhow::Error::new(error).context("a part of the controller broke down"),
+        _ => anyhow::anyhow!("a part of the controller ended by itself"),
     }
 }
 
@@ -165,6 +182,7 @@ fn term(args: &ControllerArgs, context: Context, triggers: &Arc<Triggers>) -> Te
 
 fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
     Ok(Settings {
+        metrics: Metrics::default(),
         ways: Ways::new(&args.notices).context("the settings of expiry notices")?,
         operator_namespace: args.cluster.operator_namespace.clone(),
         watch_namespaces: args.cluster.watch_namespaces.clone(),

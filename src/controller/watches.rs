@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::context::Stores;
 use super::observe::parse_record;
+use super::pulse::Pulse;
 use super::triggers::{Deleted, Triggers};
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, TYPE_RECORD, TYPE_SIGNING_KEYS, TokenIssuer, UserGroup};
 use crate::config::ClusterArgs;
@@ -27,52 +28,83 @@ pub fn namespaces(cluster: &ClusterArgs) -> Vec<Option<String>> {
     }
 }
 
-/// Starts all watches.
-pub fn start(client: &Client, cluster: &ClusterArgs, tasks: &mut JoinSet<()>, triggers: &Arc<Triggers>) -> Stores {
-    let namespaces = namespaces(cluster);
-    let accounts = namespaces.iter().map(|ns| watch_accounts(client, ns.as_deref(), tasks, triggers.clone())).collect();
-    let secrets = namespaces.iter().map(|ns| watch_secrets(client, ns.as_deref(), tasks, triggers.clone())).collect();
-    let own: Api<DeserializeGuard<Secret>> = Api::namespaced(client.clone(), &cluster.operator_namespace);
-    let records = watch_records(own.clone(), tasks, triggers.clone());
-    watch_signing_keys(own, tasks, triggers.clone());
-    let issuers = watch_cluster::<TokenIssuer>(client, "tokenissuers", tasks, {
-        let triggers = triggers.clone();
-        move || {
-            triggers.issuers();
-            triggers.membership();
-            triggers.everybody();
-        }
-    });
-    let groups = watch_cluster::<UserGroup>(client, "usergroups", tasks, {
-        let triggers = triggers.clone();
-        move || {
-            triggers.membership();
-            triggers.everybody();
-        }
-    });
-    Stores { accounts, secrets, records, issuers, groups }
+/// What starting them needs, and what it brings.
+struct Start<'a> {
+    client: &'a Client,
+    triggers: &'a Arc<Triggers>,
+    tasks: &'a mut JoinSet<()>,
+    pulses: Vec<Arc<Pulse>>,
 }
 
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+impl Start<'_> {
+    /// The client for one watch, which is listened to from now on.
+    fn client(&mut self, watch: &'static str, namespace: Option<&str>) -> Client {
+        let pulse = Pulse::new(watch, namespace);
+        self.pulses.push(pulse.clone());
+        pulse.of(self.client)
+    }
+
+    /// Tells of every event once the store has it. During a list the store still has what was before, so those who look
+    /// at what it told of are told at its end.
+    fn follow<K: Send + 'static>(
+        &mut self,
+        events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        tell: impl Fn(&Event<K>) + Send + 'static,
+    ) {
+        self.tasks.spawn(events.for_each(move |event| {
+            if let Ok(event) = &event {
+                tell(event);
+            }
+            futures::future::ready(())
+        }));
+    }
+}
+
+/// Starts all watches.
+pub fn start(
+    client: &Client,
+    cluster: &ClusterArgs,
+    tasks: &mut JoinSet<()>,
+    triggers: &Arc<Triggers>,
+) -> (Stores, Vec<Arc<Pulse>>) {
+    let namespaces = namespaces(cluster);
+    let mut start = Start { client, triggers, tasks, pulses: Vec::new() };
+    let accounts = namespaces.iter().map(|namespace| watch_accounts(&mut start, namespace.as_deref())).collect();
+    let secrets = namespaces.iter().map(|namespace| watch_secrets(&mut start, namespace.as_deref())).collect();
+    let records = watch_records(&mut start, &cluster.operator_namespace);
+    watch_signing_keys(&mut start, &cluster.operator_namespace);
+    let issuers = watch_cluster::<TokenIssuer>(&mut start, "tokenissuers", |triggers| {
+        triggers.issuers();
+        triggers.membership();
+        triggers.everybody();
+    });
+    let groups = watch_cluster::<UserGroup>(&mut start, "usergroups", |triggers| {
+        triggers.membership();
+        triggers.everybody();
+    });
+    (Stores { accounts, secrets, records, issuers, groups }, start.pulses)
+}
+
+fn scoped<K>(client: Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
 {
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
 }
 
-fn watch_accounts(
-    client: &Client,
-    namespace: Option<&str>,
-    tasks: &mut JoinSet<()>,
-    triggers: Arc<Triggers>,
-) -> Store<ServiceAccount> {
+fn watch_accounts(start: &mut Start<'_>, namespace: Option<&str>) -> Store<ServiceAccount> {
+    const WHAT: &str = "serviceaccounts";
     let (store, writer) = reflector::store();
-    let api: Api<DeserializeGuard<ServiceAccount>> = scoped(client, namespace);
-    let stream = watch::events(api, watch::config(), "serviceaccounts")
+    let api: Api<DeserializeGuard<ServiceAccount>> = scoped(start.client(WHAT, namespace), namespace);
+    let triggers = start.triggers.clone();
+    let stream = watch::events(api, watch::config(), WHAT)
         .map(Ok)
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer);
-    follow(stream, tasks, move |event| {
+    start.follow(stream, move |event| {
         match event {
             Event::Apply(object) => triggers.account(ObjectRef::from_obj(object)),
             Event::Delete(object) => object.uid().into_iter().for_each(|uid| triggers.deleted(Deleted::One(uid))),
@@ -88,19 +120,17 @@ fn watch_accounts(
 }
 
 /// Metadata of published Secrets; any change of one is a reason to look at its account.
-fn watch_secrets(
-    client: &Client,
-    namespace: Option<&str>,
-    tasks: &mut JoinSet<()>,
-    triggers: Arc<Triggers>,
-) -> Store<PartialObjectMeta<Secret>> {
+fn watch_secrets(start: &mut Start<'_>, namespace: Option<&str>) -> Store<PartialObjectMeta<Secret>> {
+    const WHAT: &str = "published secrets";
     let (store, writer) = reflector::store();
+    let api = scoped(start.client(WHAT, namespace), namespace);
+    let triggers = start.triggers.clone();
     let ours = watch::config().labels(&format!("{MANAGED_BY}={MANAGER}"));
-    let stream = watch::metadata::<Secret>(scoped(client, namespace), ours, "published secrets")
+    let stream = watch::metadata::<Secret>(api, ours, WHAT)
         .map(Ok)
         .modify(|secret: &mut PartialObjectMeta<Secret>| secret.managed_fields_mut().clear())
         .reflect(writer);
-    follow(stream, tasks, move |event| match event {
+    start.follow(stream, move |event| match event {
         Event::Apply(secret) | Event::Delete(secret) => owner(secret).into_iter().for_each(|of| triggers.account(of)),
         Event::InitDone => triggers.everybody(),
         Event::Init | Event::InitApply(_) => {}
@@ -113,18 +143,17 @@ fn owner(secret: &PartialObjectMeta<Secret>) -> Option<ObjectRef<ServiceAccount>
     Some(ObjectRef::new(&owner.name).within(&secret.namespace()?))
 }
 
-fn watch_records(
-    api: Api<DeserializeGuard<Secret>>,
-    tasks: &mut JoinSet<()>,
-    triggers: Arc<Triggers>,
-) -> Store<Secret> {
+fn watch_records(start: &mut Start<'_>, namespace: &str) -> Store<Secret> {
+    const WHAT: &str = "account records";
     let (store, writer) = reflector::store();
+    let api: Api<DeserializeGuard<Secret>> = Api::namespaced(start.client(WHAT, Some(namespace)), namespace);
+    let triggers = start.triggers.clone();
     let records = watch::config().fields(&format!("type={TYPE_RECORD}"));
-    let stream = watch::events(api, records, "account records")
+    let stream = watch::events(api, records, WHAT)
         .map(Ok)
         .modify(|secret: &mut Secret| secret.managed_fields_mut().clear())
         .reflect(writer);
-    follow(stream, tasks, move |event| match event {
+    start.follow(stream, move |event| match event {
         Event::Apply(secret) | Event::Delete(secret) => {
             if let Ok(record) = parse_record(secret) {
                 triggers.account(ObjectRef::new(&record.account.name).within(&record.account.namespace));
@@ -137,18 +166,16 @@ fn watch_records(
 }
 
 /// Signing keys are not kept in memory here; that they changed is enough.
-fn watch_signing_keys(api: Api<DeserializeGuard<Secret>>, tasks: &mut JoinSet<()>, triggers: Arc<Triggers>) {
+fn watch_signing_keys(start: &mut Start<'_>, namespace: &str) {
+    const WHAT: &str = "signing keys";
+    let api: Api<DeserializeGuard<Secret>> = Api::namespaced(start.client(WHAT, Some(namespace)), namespace);
+    let triggers = start.triggers.clone();
     let keys = watch::config().fields(&format!("type={TYPE_SIGNING_KEYS}"));
-    let stream = watch::events(api, keys, "signing keys").map(Ok);
-    follow(stream, tasks, move |_| triggers.issuers());
+    let stream = watch::events(api, keys, WHAT).map(Ok);
+    start.follow(stream, move |_| triggers.issuers());
 }
 
-fn watch_cluster<K>(
-    client: &Client,
-    what: &'static str,
-    tasks: &mut JoinSet<()>,
-    changed: impl Fn() + Send + 'static,
-) -> Store<K>
+fn watch_cluster<K>(start: &mut Start<'_>, what: &'static str, changed: impl Fn(&Triggers) + Send + 'static) -> Store<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
         + Clone
@@ -159,28 +186,14 @@ where
         + 'static,
 {
     let (store, writer) = reflector::store();
-    let stream = watch::events(Api::all(client.clone()), watch::config(), what).map(Ok).reflect(writer);
-    follow(stream, tasks, move |event| {
+    let triggers = start.triggers.clone();
+    let stream = watch::events(Api::all(start.client(what, None)), watch::config(), what).map(Ok).reflect(writer);
+    start.follow(stream, move |event| {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
-            changed();
+            changed(&triggers);
         }
     });
     store
-}
-
-/// Tells of every event once the store has it. During a list the store still has what was before, so those who look at
-/// what it told of are told at its end.
-fn follow<K: Send + 'static>(
-    events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-    tasks: &mut JoinSet<()>,
-    tell: impl Fn(&Event<K>) + Send + 'static,
-) {
-    tasks.spawn(events.for_each(move |event| {
-        if let Ok(event) = &event {
-            tell(event);
-        }
-        futures::future::ready(())
-    }));
 }
 
 /// Without the issuers, Secrets would be published for the wrong one; without the groups, all would be missing. Accounts

@@ -141,8 +141,14 @@ async fn start_roles(
     let as_controller = control_plane.service_account_kubeconfig("keyrota-system", "keyrota-controller").await?;
     let as_gateway = control_plane.service_account_kubeconfig("keyrota-system", "keyrota-gateway").await?;
     let external_url = format!("https://localhost:{}", args.port);
-    let controller: ControllerArgs =
-        config::parse(&["--kubeconfig", path(&as_controller)?, "--external-url", &external_url])?;
+    let controller: ControllerArgs = config::parse(&[
+        "--kubeconfig",
+        path(&as_controller)?,
+        "--external-url",
+        &external_url,
+        "--health-listen",
+        "",
+    ])?;
     let listen = format!("127.0.0.1:{}", args.port);
     let health = format!("127.0.0.1:{health_port}");
     let gateway: GatewayArgs = config::parse(&[

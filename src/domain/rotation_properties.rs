@@ -313,11 +313,14 @@ proptest! {
 
     #[test]
     fn a_lost_record_is_repaired_with_the_same_client_id_and_higher_version_numbers(
-        history in history(), disabled_meanwhile in any::<bool>(), writes in 0..4_usize,
+        history in history(), disabled_meanwhile in any::<bool>(), secret_too in any::<bool>(), writes in 0..4_usize,
     ) {
         let world = history.settled();
         let before = world.unhindered();
         let mut world = before.clone().without_record();
+        if secret_too {
+            world = world.with_secret(Secret::Missing);
+        }
         if disabled_meanwhile {
             world = world.disabled().settled().enabled();
         }
@@ -408,7 +411,7 @@ prop_compose! {
     ) -> Version {
         Version {
             version, client_id: format!("client-{client}"), secret_hash: hash(plaintext), state, not_before, not_after,
-            validity_days, reason, answers, retired_time, unknown: serde_json::Map::new(),
+            validity_days, reason, answers, retired_time, retries: 0, unknown: serde_json::Map::new(),
         }
     }
 }

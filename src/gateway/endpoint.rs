@@ -197,7 +197,8 @@ fn sign(presented: &Presented<'_>, finding: &Finding) -> Result<String, Refusal>
         Verdict::Unsure(_) => return Err(Refusal::Unsure),
     };
     let keys = presented.world.keys_of(&presented.issuer.name).ok_or(Refusal::NoKey)?;
-    keys.current.sign(&claims).map_err(|error| {
+    let key = keys.legacy.signing(presented.now).ok_or(Refusal::NoKey)?;
+    key.key.sign(&claims).map_err(|error| {
         error!(%error, "no token could be made");
         Refusal::Internal
     })

@@ -16,6 +16,8 @@ mod generated;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod leadership;
@@ -27,6 +29,8 @@ mod lifecycle;
 mod main_job;
 #[cfg(test)]
 mod notices;
+#[cfg(test)]
+mod regenerations;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]

@@ -27,6 +27,7 @@ fn a_new_account_gets_a_credential_and_its_present_trigger_values_count_as_handl
 #[case::secret_deleted(account().with_secret(Secret::Missing), Some(Reason::Repaired))]
 #[case::secret_altered(account().garbled(), Some(Reason::Repaired))]
 #[case::record_lost(account().without_record(), Some(Reason::Repaired))]
+#[case::record_and_secret_lost(account().without_record().with_secret(Secret::Missing), Some(Reason::Repaired))]
 #[case::record_and_status_lost(account().without_record().without_status(), Some(Reason::Repaired))]
 #[case::a_trigger_before_a_repair(account().garbled().asking_for_secret(1), Some(Reason::Requested))]
 #[case::status_lost(account().without_status(), None)]

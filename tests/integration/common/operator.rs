@@ -191,7 +191,8 @@ impl Operator {
             &self.tenant.name,
         ];
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let arguments = config::parse(&[&common, arguments, &flags].concat()).unwrap();
+        let deaf = if arguments.contains(&"--health-listen") { [].as_slice() } else { &["--health-listen", ""] };
+        let arguments = config::parse(&[&common, deaf, arguments, &flags].concat()).unwrap();
         controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), stopped)
     }
 
@@ -381,7 +382,7 @@ impl Drop for Operator {
     }
 }
 
-fn free_address() -> std::net::SocketAddr {
+pub(crate) fn free_address() -> std::net::SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -1,0 +1,94 @@
+//! Health, readiness and metrics of the controller, in plain HTTP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use futures::FutureExt;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, StatusCode};
+use kube::runtime::reflector::Store;
+use prometheus_client::registry::Registry;
+
+use super::context::Stores;
+use super::metrics::{Inventory, Metrics};
+use super::notify;
+use super::pulse::{Pulse, Reading, stuck};
+
+/// What the probes look at. The loops need no look: the process ends with the first that does.
+pub struct Health {
+    stores: Stores,
+    pulses: Vec<Arc<Pulse>>,
+    registry: Registry,
+}
+
+impl Health {
+    /// Of these watches.
+    pub fn new(stores: Stores, pulses: Vec<Arc<Pulse>>, metrics: Metrics, notices: &notify::Metrics) -> Self {
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        notices.register(&mut registry);
+        let inventory = Inventory { stores: stores.clone(), pulses: pulses.clone(), metrics };
+        registry.register_collector(Box::new(inventory));
+        Self { stores, pulses, registry }
+    }
+
+    fn stuck(&self) -> Vec<String> {
+        let readings: Vec<Reading> = self.pulses.iter().map(|pulse| pulse.reading()).collect();
+        let all = self.pulses.iter().zip(&readings).zip(stuck(&readings));
+        let say = |((pulse, reading), _): ((&Arc<Pulse>, &Reading), bool)| {
+            format!("the watch of {} {} is silent for {} s", pulse.watch, pulse.namespace, reading.silent.as_secs())
+        };
+        all.filter(|(_, stuck)| *stuck).map(say).collect()
+    }
+
+    /// Lists that have not arrived; a standby is as ready as a leader.
+    fn missing(&self) -> Vec<String> {
+        let Stores { accounts, secrets, records, issuers, groups } = &self.stores;
+        let lists = [
+            ("serviceaccounts", accounts.iter().all(listed)),
+            ("published secrets", secrets.iter().all(listed)),
+            ("account records", listed(records)),
+            ("tokenissuers", listed(issuers)),
+            ("usergroups", listed(groups)),
+        ];
+        lists.into_iter().filter(|(_, listed)| !listed).map(|(what, _)| format!("{what} are not listed yet")).collect()
+    }
+}
+
+fn listed<K>(store: &Store<K>) -> bool
+where
+    K: kube::runtime::reflector::Lookup + Clone + 'static,
+    K::DynamicType: Eq + std::hash::Hash + Clone,
+{
+    store.wait_until_ready().now_or_never().is_some()
+}
+
+/// `/healthz`, `/readyz` and `/metrics`.
+pub fn router(health: Health) -> Router {
+    Router::new()
+        .route("/healthz", get(async |State(health): State<Arc<Health>>| report(&health.stuck())))
+        .route("/readyz", get(async |State(health): State<Arc<Health>>| report(&health.missing())))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(health))
+}
+
+type Text = (StatusCode, [(HeaderName, &'static str); 1], String);
+
+fn report(problems: &[String]) -> Text {
+    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    if problems.is_empty() {
+        return (StatusCode::OK, plain, "ok\n".into());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, plain, problems.join("\n") + "\n")
+}
+
+async fn metrics(State(health): State<Arc<Health>>) -> Text {
+    let open_metrics = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &health.registry) {
+        Ok(()) => (StatusCode::OK, open_metrics, text),
+        Err(_) => report(&["the metrics cannot be encoded".to_owned()]),
+    }
+}
