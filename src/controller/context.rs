@@ -1,6 +1,6 @@
 //! What every pass needs: the way to the cluster, what the watches have seen, and a little memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -97,6 +97,8 @@ pub struct Context {
     pub failures: Mutex<HashMap<String, u32>>,
     /// The last attempt to restart workloads, by account UID.
     pub restarts: Mutex<HashMap<String, Attempt>>,
+    /// Issuers that are known to have signing keys, by name and UID: without them they are lost.
+    pub keyed: Mutex<HashSet<(String, String)>>,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -128,6 +130,7 @@ impl Context {
             usage: Board::default(),
             failures: Mutex::default(),
             restarts: Mutex::default(),
+            keyed: Mutex::default(),
             outbox: Outbox::default(),
         }
     }

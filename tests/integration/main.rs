@@ -36,4 +36,6 @@ mod regenerations;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod signing_keys;
+#[cfg(test)]
 mod usage;
