@@ -1,8 +1,10 @@
 //! The driver: observe → parse → decide → apply → settle, as one sentence.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use kube::runtime::controller::Action as Requeue;
 
 use super::apply::apply;
@@ -26,13 +28,20 @@ const MOST_STEPS: usize = 8;
 
 /// One pass over one account.
 pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Result<Requeue, Error> {
+    let mut under_way = context.backlog.pass(&object);
     let began = tokio::time::Instant::now();
-    let outcome = tokio::time::timeout(PASS_TIMEOUT, pass(&context, &object)).await;
-    let outcome = outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs())));
+    // What passes share are maps behind locks that do not poison, and the cluster, which any pass may find half done.
+    let pass = AssertUnwindSafe(pass(&context, &object)).catch_unwind();
+    let outcome = match tokio::time::timeout(PASS_TIMEOUT, pass).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Error::Panicked),
+        Err(_) => Err(Error::TooSlow(PASS_TIMEOUT.as_secs())),
+    };
     context.settings.metrics.pass(&outcome, began.elapsed().as_secs_f64());
     let retry = match outcome {
         Ok(retry) => retry,
         Err(error) => {
+            under_way.failed();
             report_refused(&context, &object, &error).await;
             note::late(&context, &object).await;
             return Err(error);

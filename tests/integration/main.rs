@@ -33,3 +33,5 @@ mod notices;
 mod restarts;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod year;

@@ -9,11 +9,12 @@ use base64::Engine;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use keyrota::clock::{Clock, ManualClock, SystemClock};
+use keyrota::controller::{self, Backlog};
 use keyrota::controlplane::ControlPlane;
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
 use keyrota::entropy::SystemEntropy;
-use keyrota::{config, controller, demo, gateway};
+use keyrota::{config, demo, gateway};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -50,6 +51,8 @@ pub(crate) struct Operator {
     pub(crate) tenant: TestNamespace,
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the controller that [`Self::start_controller`] starts has left to do.
+    pub(crate) backlog: Backlog,
     /// Further flags of the controller; before it is started.
     pub(crate) flags: Vec<String>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
@@ -145,6 +148,7 @@ impl Operator {
             tenant,
             own,
             clock,
+            backlog: Backlog::default(),
             flags: Vec::new(),
             controller: None,
             gateways: Vec::new(),
@@ -166,20 +170,22 @@ impl Operator {
 
     /// Without election: one that is started after a kill is not to wait for the end of the other's lease.
     pub(crate) fn start_controller(&mut self) {
-        let run = self.controller_with(&["--leader-elect", "false"], std::future::pending());
+        self.backlog = Backlog::default();
+        let run = self.controller_with(&["--leader-elect", "false"], self.backlog.clone(), std::future::pending());
         self.controller = Some(tokio::spawn(run));
     }
 
     /// Another controller of the same namespaces, for the test to stop or kill.
     pub(crate) fn another_controller(&self, arguments: &[&str]) -> Controller {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let run = self.controller_with(arguments, async { drop(stopped.await) });
+        let run = self.controller_with(arguments, Backlog::default(), async { drop(stopped.await) });
         Controller { stop, process: tokio::spawn(run) }
     }
 
     fn controller_with<S: Future<Output = ()> + Send + 'static>(
         &self,
         arguments: &[&str],
+        backlog: Backlog,
         stopped: S,
     ) -> impl Future<Output = anyhow::Result<()>> + Send + use<S> {
         let common = [
@@ -193,7 +199,7 @@ impl Operator {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         let deaf = if arguments.contains(&"--health-listen") { [].as_slice() } else { &["--health-listen", ""] };
         let arguments = config::parse(&[&common, deaf, arguments, &flags].concat()).unwrap();
-        controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), stopped)
+        controller::run_with(arguments, self.clock.clone(), Arc::new(SystemEntropy), backlog, stopped)
     }
 
     /// Starts a gateway under its own service account and waits until it is ready.
