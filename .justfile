@@ -25,6 +25,10 @@ properties:
     PROPTEST_CASES=10000 cargo test --locked --lib
     PROPTEST_CASES=10000 cargo test --locked --test integration properties
 
+# A year of fifty accounts, from deadline to deadline: about five minutes, where a normal run has sixty days of twelve
+year:
+    cargo test --locked --test integration a_year_of -- --ignored --nocapture
+
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:
     cargo bench {{ ARGS }}
