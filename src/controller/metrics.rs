@@ -20,6 +20,7 @@ use super::error::Error;
 use super::pulse::{Pulse, Sign, listened};
 use crate::api::service_account::{CredentialState, Reason};
 use crate::api::{ServiceAccount, Timestamp};
+use crate::domain::settle::IN_USE;
 
 /// From a pass that finds nothing to do to one that waits for a slow API server.
 const BUCKETS: [f64; 12] = [0.000_5, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -174,6 +175,17 @@ impl Collector for Inventory {
             |account| {
                 let credentials = &account.status.as_ref()?.credentials;
                 Some(credentials.iter().find(|credential| credential.state == CredentialState::Current)?.not_before)
+            },
+        )?;
+        self.times(
+            &mut encoder,
+            "keyrota_previous_secret_in_use_end_timestamp",
+            "When a previous client secret that is still used stops working, as a Unix time",
+            |account| {
+                let status = account.status.as_ref()?;
+                status.conditions.iter().find(|condition| condition.type_ == IN_USE)?;
+                let mut credentials = status.credentials.iter();
+                Some(credentials.find(|credential| credential.state == CredentialState::Previous)?.not_after)
             },
         )?;
         let Size { waiting, under_way } = self.backlog.size();

@@ -10,6 +10,8 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod generated;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::events::v1::Event;
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use keyrota::clock::{Clock, ManualClock, SystemClock};
 use keyrota::controller::{self, Backlog};
 use keyrota::controlplane::ControlPlane;
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
-use keyrota::entropy::SystemEntropy;
+use keyrota::entropy::{SharedEntropy, SystemEntropy};
 use keyrota::{config, demo, gateway};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -51,6 +52,8 @@ pub(crate) struct Operator {
     pub(crate) tenant: TestNamespace,
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where the controllers' randomness comes from; before they are started.
+    pub(crate) entropy: SharedEntropy,
     /// What the controller that [`Self::start_controller`] starts has left to do.
     pub(crate) backlog: Backlog,
     /// Further flags of the controller; before it is started.
@@ -148,6 +151,7 @@ impl Operator {
             tenant,
             own,
             clock,
+            entropy: Arc::new(SystemEntropy),
             backlog: Backlog::default(),
             flags: Vec::new(),
             controller: None,
@@ -197,9 +201,13 @@ impl Operator {
             &self.tenant.name,
         ];
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let deaf = if arguments.contains(&"--health-listen") { [].as_slice() } else { &["--health-listen", ""] };
+        let deaf = if arguments.iter().chain(&flags).any(|flag| *flag == "--health-listen") {
+            [].as_slice()
+        } else {
+            &["--health-listen", ""]
+        };
         let arguments = config::parse(&[&common, deaf, arguments, &flags].concat()).unwrap();
-        controller::run_with(arguments, self.clock.clone(), Arc::new(SystemEntropy), backlog, stopped)
+        controller::run_with(arguments, self.clock.clone(), self.entropy.clone(), backlog, stopped)
     }
 
     /// Starts a gateway under its own service account and waits until it is ready.
@@ -356,6 +364,13 @@ impl Operator {
         api.list(&selector).await.unwrap().items
     }
 
+    /// The Events in the tenant's namespace that have this reason.
+    pub(crate) async fn events(&self, reason: &str) -> Vec<Event> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant.name);
+        let all = api.list(&ListParams::default()).await.unwrap();
+        all.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason)).collect()
+    }
+
     /// What the controllers did according to the audit log.
     pub(crate) fn audited(&self) -> Vec<serde_json::Value> {
         let log = std::fs::read_to_string(self.control_plane.audit_log().unwrap()).unwrap();
@@ -386,6 +401,12 @@ impl Drop for Operator {
     fn drop(&mut self) {
         self.controller.iter().chain(&self.gateways).for_each(JoinHandle::abort);
     }
+}
+
+/// What a controller with this `--health-listen` tells Prometheus.
+pub(crate) async fn metrics(address: &str) -> String {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap()
 }
 
 pub(crate) fn free_address() -> std::net::SocketAddr {
