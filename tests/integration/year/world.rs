@@ -224,7 +224,8 @@ impl World {
         let mut told: Vec<_> = events.map(|event| (time(&event), event.regarding.unwrap().name.unwrap())).collect();
         let notices = expected.iter().filter(|(.., what)| matches!(what, What::Notice { .. }));
         let mut wanted: Vec<_> = notices.map(|(time, name, _)| (*time, name.clone())).collect();
-        (told.sort(), wanted.sort());
+        told.sort();
+        wanted.sort();
         assert_eq!(told, wanted);
     }
 
