@@ -34,6 +34,10 @@ mod notices;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod take_over;
+#[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod usage;
 #[cfg(test)]
 mod year;

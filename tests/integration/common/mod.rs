@@ -30,6 +30,14 @@ pub(crate) fn control_plane() -> &'static ControlPlane {
     }
 }
 
+/// A control plane for one test, which may do to it what no other one should see.
+pub(crate) fn control_plane_of_ones_own() -> &'static ControlPlane {
+    match start_on_own_runtime(&Options::default()) {
+        Ok(control_plane) => Box::leak(Box::new(control_plane)),
+        Err(error) => panic!("this test cannot run without a control plane: {error}"),
+    }
+}
+
 /// Every test has a runtime that ends with it, so what is shared is started on another one.
 fn start_on_own_runtime(options: &Options) -> Result<ControlPlane, String> {
     std::thread::scope(|scope| {

@@ -61,7 +61,8 @@ pub(crate) struct Operator {
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
-    kubeconfig: String,
+    /// What controllers that are started from now on reach the API server by.
+    pub(crate) kubeconfig: String,
 }
 
 /// A running controller of the test's own.
@@ -130,6 +131,12 @@ impl Operator {
         super::install_tls_provider();
         let control_plane = control_plane();
         crds_installed(control_plane).await;
+        Self::prepared_on(control_plane, clock).await
+    }
+
+    /// The same on a control plane that is not everybody's, and that has the CRDs.
+    pub(crate) async fn prepared_on(control_plane: &'static ControlPlane, clock: Arc<dyn Clock>) -> Self {
+        super::install_tls_provider();
         let (tenant, own) = (namespace(control_plane).await, namespace(control_plane).await);
         let roles = demo::INSTALL
             .replace("keyrota-system", &own.name)
@@ -403,10 +410,13 @@ impl Drop for Operator {
     }
 }
 
-/// What a controller with this `--health-listen` tells Prometheus.
+/// What a controller with this `--health-listen` tells Prometheus; nothing when it does not answer (yet).
 pub(crate) async fn metrics(address: &str) -> String {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    http.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap()
+    match http.get(format!("http://{address}/metrics")).send().await {
+        Ok(answer) => answer.text().await.unwrap_or_default(),
+        Err(_) => String::new(),
+    }
 }
 
 pub(crate) fn free_address() -> std::net::SocketAddr {
