@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
+use super::backlog::Backlog;
 use super::deadlines::Deadlines;
 use super::metrics::Metrics;
 use super::notify::{Outbox, Ways};
@@ -97,6 +98,8 @@ pub struct Context {
     pub failures: Mutex<HashMap<String, u32>>,
     /// The last attempt to restart workloads, by account UID.
     pub restarts: Mutex<HashMap<String, Attempt>>,
+    /// Passes that wait or are under way.
+    pub backlog: Backlog,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -111,6 +114,7 @@ impl Context {
         settings: Settings,
         stores: Stores,
         deadlines: Arc<Deadlines>,
+        backlog: Backlog,
     ) -> Self {
         let reporter = Reporter { controller: "keyrota-controller".into(), instance: None };
         Self {
@@ -128,6 +132,7 @@ impl Context {
             usage: Board::default(),
             failures: Mutex::default(),
             restarts: Mutex::default(),
+            backlog,
             outbox: Outbox::default(),
         }
     }

@@ -10,6 +10,8 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod generated;
@@ -35,3 +37,5 @@ mod regenerations;
 mod restarts;
 #[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod year;

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::events::v1::Event;
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use keyrota::clock::{Clock, ManualClock, SystemClock};
+use keyrota::controller::{self, Backlog};
 use keyrota::controlplane::ControlPlane;
 use keyrota::domain::credential::{SecretHash, Version};
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
-use keyrota::entropy::SystemEntropy;
-use keyrota::{config, controller, demo, gateway};
+use keyrota::entropy::{SharedEntropy, SystemEntropy};
+use keyrota::{config, demo, gateway};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -51,6 +53,10 @@ pub(crate) struct Operator {
     pub(crate) tenant: TestNamespace,
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where the controllers' randomness comes from; before they are started.
+    pub(crate) entropy: SharedEntropy,
+    /// What the controller that [`Self::start_controller`] starts has left to do.
+    pub(crate) backlog: Backlog,
     /// Further flags of the controller; before it is started.
     pub(crate) flags: Vec<String>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
@@ -146,6 +152,8 @@ impl Operator {
             tenant,
             own,
             clock,
+            entropy: Arc::new(SystemEntropy),
+            backlog: Backlog::default(),
             flags: Vec::new(),
             controller: None,
             gateways: Vec::new(),
@@ -167,20 +175,22 @@ impl Operator {
 
     /// Without election: one that is started after a kill is not to wait for the end of the other's lease.
     pub(crate) fn start_controller(&mut self) {
-        let run = self.controller_with(&["--leader-elect", "false"], std::future::pending());
+        self.backlog = Backlog::default();
+        let run = self.controller_with(&["--leader-elect", "false"], self.backlog.clone(), std::future::pending());
         self.controller = Some(tokio::spawn(run));
     }
 
     /// Another controller of the same namespaces, for the test to stop or kill.
     pub(crate) fn another_controller(&self, arguments: &[&str]) -> Controller {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let run = self.controller_with(arguments, async { drop(stopped.await) });
+        let run = self.controller_with(arguments, Backlog::default(), async { drop(stopped.await) });
         Controller { stop, process: tokio::spawn(run) }
     }
 
     fn controller_with<S: Future<Output = ()> + Send + 'static>(
         &self,
         arguments: &[&str],
+        backlog: Backlog,
         stopped: S,
     ) -> impl Future<Output = anyhow::Result<()>> + Send + use<S> {
         let common = [
@@ -192,9 +202,13 @@ impl Operator {
             &self.tenant.name,
         ];
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let deaf = if arguments.contains(&"--health-listen") { [].as_slice() } else { &["--health-listen", ""] };
+        let deaf = if arguments.iter().chain(&flags).any(|flag| *flag == "--health-listen") {
+            [].as_slice()
+        } else {
+            &["--health-listen", ""]
+        };
         let arguments = config::parse(&[&common, deaf, arguments, &flags].concat()).unwrap();
-        controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), stopped)
+        controller::run_with(arguments, self.clock.clone(), self.entropy.clone(), backlog, stopped)
     }
 
     /// Starts a gateway under its own service account and waits until it is ready.
@@ -364,6 +378,13 @@ impl Operator {
         api.list(&selector).await.unwrap().items
     }
 
+    /// The Events in the tenant's namespace that have this reason.
+    pub(crate) async fn events(&self, reason: &str) -> Vec<Event> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant.name);
+        let all = api.list(&ListParams::default()).await.unwrap();
+        all.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason)).collect()
+    }
+
     /// What the controllers did according to the audit log.
     pub(crate) fn audited(&self) -> Vec<serde_json::Value> {
         let log = std::fs::read_to_string(self.control_plane.audit_log().unwrap()).unwrap();
@@ -394,6 +415,12 @@ impl Drop for Operator {
     fn drop(&mut self) {
         self.controller.iter().chain(&self.gateways).for_each(JoinHandle::abort);
     }
+}
+
+/// What a controller with this `--health-listen` tells Prometheus.
+pub(crate) async fn metrics(address: &str) -> String {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    http.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap()
 }
 
 pub(crate) fn free_address() -> std::net::SocketAddr {
