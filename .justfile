@@ -25,6 +25,10 @@ properties:
     PROPTEST_CASES=10000 cargo test --locked --lib
     PROPTEST_CASES=10000 cargo test --locked --test integration properties
 
+# A thousand regenerations under constant traffic, where a normal run makes a hundred
+regenerations:
+    KEYROTA_REGENERATIONS=1000 cargo test --locked --test integration regenerations -- --nocapture
+
 # A year of fifty accounts, from deadline to deadline: about five minutes, where a normal run has sixty days of twelve
 year:
     cargo test --locked --test integration a_year_of -- --ignored --nocapture

@@ -69,7 +69,8 @@ async fn register(context: &Context, sight: Sight, client_id: String) -> Result<
 }
 
 /// Steps 1 and 2. A publish that failed before is tried again with the credential that is staged already: the
-/// plaintext is still in memory, and no hash piles up.
+/// plaintext is still in memory, and no hash piles up. The record is written all the same: a rival may just be about to
+/// retire another version and to drop this one.
 async fn stage_and_publish(
     context: &Context,
     sight: Sight,
@@ -78,8 +79,11 @@ async fn stage_and_publish(
     now: Timestamp,
 ) -> Result<Sight, Error> {
     let uid = sight.observed.account.owner.uid.clone();
-    let (sight, version, secret) = match staged_before(context, &sight, change) {
-        Some((version, secret)) => (sight, version, secret),
+    let (sight, version, secret) = match staged_before(context, &sight, change, now) {
+        Some((version, secret)) => {
+            let record = transition::stage_again(record_of(&sight), version.version);
+            (write_record(context, sight, record).await?, version, secret)
+        }
         None => stage(context, sight, settings, change, now).await?,
     };
     let sight = publish(context, sight, settings, &version, &secret).await?;
@@ -87,11 +91,12 @@ async fn stage_and_publish(
     Ok(sight)
 }
 
-fn staged_before(context: &Context, sight: &Sight, change: &Change) -> Option<(Version, SecretString)> {
+fn staged_before(context: &Context, sight: &Sight, change: &Change, now: Timestamp) -> Option<(Version, SecretString)> {
     let minted = context.minted.lock();
     let minted = minted.get(&sight.observed.account.owner.uid)?;
     let version = sight.observed.record.as_ref()?.version(minted.version)?;
     let same = version.secret_hash == minted.hash
+        && version.works_at(now)
         && version.reason == change.reason
         && version.answers.as_ref() == Some(&change.answers)
         && change.client_id.as_ref().is_none_or(|id| *id == version.client_id);

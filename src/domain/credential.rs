@@ -76,9 +76,18 @@ pub struct Version {
     /// When it became Previous; what a grace is counted from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_time: Option<Timestamp>,
+    /// How often publishing it was tried again. Each try is first written here, so that a rival who has decided by the
+    /// record as it was before, and would drop this version, loses the race for the record.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
     /// Fields of a newer binary.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Version {

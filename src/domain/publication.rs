@@ -193,6 +193,7 @@ mod tests {
             reason: Reason::Created,
             answers: None,
             retired_time: None,
+            retries: 0,
             unknown: serde_json::Map::new(),
         };
         let owner = Owner { uid: "u".into(), namespace: "shop".into(), name: "exporter".into() };

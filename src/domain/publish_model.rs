@@ -155,8 +155,8 @@ impl Publishing {
                 if seen.0 != cluster.record.0 {
                     return IDLE;
                 }
-                // A write that changes it: whoever decided to retire before must look again.
-                cluster.record.0 += 1;
+                let again = transition::stage_again(Record::clone(&seen.1), version);
+                cluster.record = (cluster.record.0 + 1, Arc::new(again));
                 Step::Staged { version, plaintext, record: cluster.record.clone(), secret_read: secret.0 }
             }
             Action::Change(change) if seen.0 == cluster.record.0 => {

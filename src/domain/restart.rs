@@ -223,6 +223,7 @@ mod tests {
             reason,
             answers: None,
             retired_time: None,
+            retries: 0,
             unknown: Map::new(),
         };
         Record { versions: vec![current], ..Record::new(account(&json!([])).owner) }

@@ -411,7 +411,7 @@ prop_compose! {
     ) -> Version {
         Version {
             version, client_id: format!("client-{client}"), secret_hash: hash(plaintext), state, not_before, not_after,
-            validity_days, reason, answers, retired_time, unknown: serde_json::Map::new(),
+            validity_days, reason, answers, retired_time, retries: 0, unknown: serde_json::Map::new(),
         }
     }
 }

@@ -34,8 +34,19 @@ pub fn stage(
         reason: change.reason,
         answers: Some(change.answers.clone()),
         retired_time: None,
+        retries: 0,
         unknown: serde_json::Map::new(),
     });
+    record
+}
+
+/// Step 1 of another try at publishing a version that is staged already.
+#[must_use]
+pub fn stage_again(mut record: Record, version: i64) -> Record {
+    let staged = |other: &&mut Version| other.version == version && other.state == State::Staged;
+    for staged in record.versions.iter_mut().filter(staged) {
+        staged.retries = staged.retries.saturating_add(1);
+    }
     record
 }
 

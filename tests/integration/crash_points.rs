@@ -209,3 +209,23 @@ flows! {
     an_edited_validity_survives_a_kill_at_every_write: Validity,
     an_edited_template_survives_a_kill_at_every_write: Template,
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_that_fails_is_tried_again_with_the_staged_credential_after_another_write_of_the_record() {
+    let clock = ManualClock::at(keyrota::clock::SystemClock.now());
+    let mut operator = Operator::prepared(std::sync::Arc::new(clock.clone())).await;
+    let proxy = operator.through_a_proxy().await;
+    operator.start_controller();
+    prepare(&operator, Flow::RegenerateSecret, "app").await;
+    proxy.cut_at(2, Moment::Failed);
+    Flow::RegenerateSecret.start(&operator, &clock, "app").await;
+    let record = end(&operator, Flow::RegenerateSecret, "app", "a failed publish").await;
+    assert_eq!(record.last_version, 2, "the credential of the first try was thrown away");
+    let kinds = |write: &String| match write {
+        write if write.contains("/secrets/record-") => "record",
+        write if write.contains("/secrets/") => "Secret",
+        _ => "other",
+    };
+    let secrets: Vec<&str> = proxy.writes().iter().map(kinds).filter(|kind| *kind != "other").collect();
+    assert_eq!(secrets, ["record", "Secret", "record", "Secret", "record"]);
+}

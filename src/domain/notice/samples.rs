@@ -74,6 +74,7 @@ impl Sample {
             reason: Reason::Requested,
             answers: None,
             retired_time: None,
+            retries: 0,
             unknown: serde_json::Map::new(),
         });
     }

@@ -4,6 +4,7 @@ pub(crate) mod mailbox;
 pub(crate) mod operator;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod tools;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

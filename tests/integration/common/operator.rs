@@ -12,6 +12,7 @@ use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use keyrota::clock::{Clock, ManualClock, SystemClock};
 use keyrota::controller::{self, Backlog};
 use keyrota::controlplane::ControlPlane;
+use keyrota::domain::credential::{SecretHash, Version};
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
 use keyrota::entropy::{SharedEntropy, SystemEntropy};
@@ -362,6 +363,19 @@ impl Operator {
             self.record(account).await.filter(|record| record.current().is_some() && record.staged().count() == 0)
         })
         .await
+    }
+
+    /// Puts a credential of another origin into the record of an account, whose controller must not run any more.
+    pub(crate) async fn import(&self, account: &ServiceAccount, client_id: &str, secret_hash: SecretHash) {
+        let record = self.settled_record(account).await;
+        let imported = Version { client_id: client_id.to_owned(), secret_hash, ..record.current().unwrap().clone() };
+        let record = Record { versions: vec![imported], ..record };
+        let name = names::record(&record.account.uid);
+        let mut secret: Secret = self.own_secrets().get(&name).await.unwrap();
+        secret.metadata.labels = Some(record.labels());
+        let json = k8s_openapi::ByteString(record.to_json().unwrap().into_bytes());
+        secret.data = Some([(DATA_KEY.to_owned(), json)].into());
+        self.own_secrets().replace(&name, &PostParams::default(), &secret).await.unwrap();
     }
 
     /// Tombstones of the operator namespace.

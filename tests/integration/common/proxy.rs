@@ -21,6 +21,8 @@ pub(crate) enum Moment {
     Before,
     /// The API server has committed it, its answer never arrives.
     After,
+    /// The API server never sees it, and is said to be out of order. Whoever wrote lives on.
+    Failed,
 }
 
 /// The proxy, until it is dropped.
@@ -112,6 +114,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
     let cut = shared.note(&request);
     if cut == Some(Moment::Before) {
         return shared.silence().await;
+    }
+    if cut == Some(Moment::Failed) {
+        return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).body(Body::empty()).unwrap();
     }
     let held = shared.holds(&request);
     if held {
