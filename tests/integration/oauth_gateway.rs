@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use keyrota::api::{UserGroup, UserGroupSpec};
-use keyrota::clock::SystemClock;
+use keyrota::clock::{Clock, SystemClock};
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
