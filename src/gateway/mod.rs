@@ -13,6 +13,7 @@ pub mod health;
 pub mod legacy;
 pub mod metrics;
 pub mod oauth;
+pub mod openapi;
 pub mod refusal;
 pub mod request;
 pub mod router;
