@@ -1,6 +1,6 @@
 //! What every pass needs: the way to the cluster, what the watches have seen, and a little memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -100,6 +100,8 @@ pub struct Context {
     pub restarts: Mutex<HashMap<String, Attempt>>,
     /// Passes that wait or are under way.
     pub backlog: Backlog,
+    /// Issuers that are known to have signing keys, by name and UID: without them they are lost.
+    pub keyed: Mutex<HashSet<(String, String)>>,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -133,6 +135,7 @@ impl Context {
             failures: Mutex::default(),
             restarts: Mutex::default(),
             backlog,
+            keyed: Mutex::default(),
             outbox: Outbox::default(),
         }
     }

@@ -144,7 +144,7 @@ async fn make_certificate(context: &Context, names: Option<&[String]>) {
 
 async fn look_after_issuers(context: Arc<Context>, mut changed: watch::Receiver<()>) {
     loop {
-        let outcome = issuers::ensure_all(&context).await;
+        let (wake, outcome) = issuers::ensure_all(&context).await;
         let retry = async {
             match &outcome {
                 Ok(()) => futures::future::pending().await,
@@ -154,8 +154,15 @@ async fn look_after_issuers(context: Arc<Context>, mut changed: watch::Receiver<
                 }
             }
         };
+        let due = async {
+            match wake {
+                Some(time) => context.clock.wait_until(time.at()).await,
+                None => futures::future::pending().await,
+            }
+        };
         tokio::select! {
             changed = changed.changed() => if changed.is_err() { return },
+            () = due => {}
             () = retry => {}
         }
     }

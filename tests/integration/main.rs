@@ -36,6 +36,8 @@ mod regenerations;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod signing_keys;
+#[cfg(test)]
 mod take_over;
 #[cfg(test)]
 mod upkeep;
