@@ -42,6 +42,8 @@ mod signing_keys;
 #[cfg(test)]
 mod take_over;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod upkeep;
 #[cfg(test)]
 mod usage;
