@@ -11,6 +11,7 @@ pub mod freshen;
 pub mod grant;
 pub mod health;
 pub mod legacy;
+pub mod limit;
 pub mod metrics;
 pub mod oauth;
 pub mod openapi;

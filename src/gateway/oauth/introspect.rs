@@ -52,7 +52,8 @@ impl App {
         }
         let form = self.form(&parts, body).await?;
         let candidates = form.credentials(&parts.headers)?;
-        let presented = Presented { world, issuer, candidates: &candidates, now };
+        let from = self.sources.of(&parts);
+        let presented = Presented { world, issuer, candidates: &candidates, from, now };
         self.identify(&presented, seen).await?;
         // Only now: who may not ask is not told what is wrong with the question.
         let token = form.token.ok_or(Refusal::Request(RequestError::NoToken))?;
