@@ -23,7 +23,7 @@ use super::term::Term;
 use super::triggers::Triggers;
 use super::watches;
 use crate::clock::SharedClock;
-use crate::config::{ClusterArgs, MaybeAddress};
+use crate::config::{ClusterArgs, ExternalArgs, MaybeAddress};
 use crate::domain::verifier::HashCost;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::server::{self, Patience};
@@ -35,9 +35,9 @@ pub struct ControllerArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
-    /// The gateway's URL as clients see it; it goes into every published Secret
-    #[arg(long, env = "KEYROTA_EXTERNAL_URL", default_value = "https://localhost:31443", value_name = "URL")]
-    pub external_url: String,
+    /// Where clients find the gateway
+    #[command(flatten)]
+    pub external: ExternalArgs,
 
     /// Who makes the gateway's certificate: "own" keeps a CA and a certificate in the operator namespace, "given" leaves
     /// that to somebody else
@@ -202,7 +202,7 @@ fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         ways: Ways::new(&args.notices).context("the settings of expiry notices")?,
         operator_namespace: args.cluster.operator_namespace.clone(),
         watch_namespaces: args.cluster.watch_namespaces.clone(),
-        external_url: args.external_url.trim_end_matches('/').to_owned(),
+        external_url: args.external.url().to_owned(),
         hash_cost: HashCost { memory_kib: args.hash_memory_kib, passes: args.hash_passes, lanes: 1 },
         tombstone_retention: TimeDelta::days(args.tombstone_days.into()),
     })
@@ -211,7 +211,7 @@ fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
 /// The names that a client in the cluster, on this machine, or at the external URL uses.
 fn certificate_names(args: &ControllerArgs) -> Vec<String> {
     let namespace = &args.cluster.operator_namespace;
-    let external = args.external_url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let external = args.external.url().parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
     let mut names = vec![
         "localhost".into(),
         "127.0.0.1".into(),

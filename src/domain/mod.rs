@@ -1,11 +1,13 @@
 //! The rules: pure, with `now` and the random source as parameters. No async, no client, no clock, no environment.
 
 pub mod account;
+pub mod audience;
 pub mod claims;
 pub mod credential;
 pub mod decide;
 pub mod duration;
 pub mod group;
+pub mod introspection;
 pub mod issuer;
 pub mod keys;
 pub mod leadership;
@@ -13,11 +15,13 @@ pub mod mint;
 pub mod names;
 pub mod notice;
 pub mod observed;
+pub mod paths;
 pub mod plan;
 pub mod publication;
 pub mod record;
 pub mod restart;
 pub mod schedule;
+pub mod scope;
 pub mod settle;
 pub mod signing;
 pub mod token;

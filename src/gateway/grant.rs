@@ -4,18 +4,12 @@
 use super::refusal::Refusal;
 use crate::api::Timestamp;
 use crate::api::service_account::Mode;
-use crate::domain::claims::LegacyClaims;
-use crate::domain::issuer::Issuer;
-use crate::index::{Entry, VersionFacts, World};
+use crate::index::{Entry, VersionFacts};
 
 /// Everything that a decision rests on.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    /// Issuers, keys and groups.
-    pub world: &'a World,
-    /// The issuer of the request's host.
-    pub issuer: &'a Issuer,
-    /// The account of that issuer that holds the presented client ID.
+    /// The account of the host's issuer that holds the presented client ID.
     pub entry: Option<&'a Entry>,
     /// The version whose secret was presented.
     pub verified: Option<&'a VersionFacts>,
@@ -25,11 +19,20 @@ pub struct Question<'a> {
     pub now: Timestamp,
 }
 
+/// Whose good credentials were presented.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grant<'a> {
+    /// The account.
+    pub entry: &'a Entry,
+    /// The version whose secret it was.
+    pub version: &'a VersionFacts,
+}
+
 /// The decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// Here is what the token says.
-    Claims(LegacyClaims<'a>),
+    /// Yes.
+    Granted(Grant<'a>),
     /// No.
     Refused(Refusal),
     /// No, unless a live read says otherwise.
@@ -40,25 +43,18 @@ pub enum Verdict<'a> {
 #[must_use]
 pub fn decide(question: Question<'_>) -> Verdict<'_> {
     match check(&question) {
-        Ok(claims) => Verdict::Claims(claims),
+        Ok(grant) => Verdict::Granted(grant),
         Err(refusal) if question.confirmed || is_final(refusal) => Verdict::Refused(refusal),
         Err(refusal) => Verdict::Unsure(refusal),
     }
 }
 
-fn check<'a>(question: &Question<'a>) -> Result<LegacyClaims<'a>, Refusal> {
-    let Question { world, issuer, entry, verified, confirmed: _, now } = *question;
+fn check<'a>(question: &Question<'a>) -> Result<Grant<'a>, Refusal> {
+    let Question { entry, verified, confirmed: _, now } = *question;
     let entry = entry.ok_or(Refusal::Unknown)?;
     stands(entry)?;
     let version = verified.ok_or(Refusal::WrongSecret)?;
-    if !works(entry, version, now) {
-        return Err(Refusal::Ended);
-    }
-    if world.keys_of(&issuer.name).is_none() {
-        return Err(Refusal::NoKey);
-    }
-    let groups = world.groups_of(&entry.account.groups, &issuer.name);
-    Ok(LegacyClaims::new(issuer, &entry.account.owner, &version.client_id, groups, now))
+    if works(entry, version, now) { Ok(Grant { entry, version }) } else { Err(Refusal::Ended) }
 }
 
 /// Whether an account may have tokens at all.
@@ -103,22 +99,12 @@ fn is_final(refusal: Refusal) -> bool {
 mod tests {
     use super::*;
     use crate::domain::credential::State;
-    use crate::index::testing::{Fixture, account, filled_index, group, issuer, present};
-    use crate::index::{Accounts, Item};
+    use crate::index::testing::{Fixture, account, present};
     use chrono::TimeDelta;
     use rstest::rstest;
     use std::sync::Arc;
 
     const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
-
-    fn world() -> Arc<World> {
-        let index = filled_index();
-        index.apply(Item::Group(Box::new(group("everywhere", &[]))));
-        index.apply(Item::Group(Box::new(group("here", &["default"]))));
-        index.apply(Item::Group(Box::new(group("elsewhere", &["acme"]))));
-        index.apply(Item::Issuer(Box::new(issuer("acme", 1, &["acme"], &["acme.example"]))));
-        index.world()
-    }
 
     fn entry(fixture: &Fixture) -> Entry {
         Entry { account: Arc::new(fixture.account.clone()), record: Arc::new(fixture.record_facts()) }
@@ -131,17 +117,14 @@ mod tests {
         confirmed: bool,
         now: Timestamp,
     ) -> Option<(Refusal, bool)> {
-        let world = world();
         let question = Question {
-            world: &world,
-            issuer: world.issuer_of_host("").unwrap(),
             entry,
             verified: entry.zip(verified).and_then(|(entry, at)| entry.record.versions.get(at)),
             confirmed,
             now,
         };
         match decide(question) {
-            Verdict::Claims(_) => None,
+            Verdict::Granted(_) => None,
             Verdict::Refused(refusal) => Some((refusal, true)),
             Verdict::Unsure(refusal) => Some((refusal, false)),
         }
@@ -177,20 +160,6 @@ mod tests {
         assert_eq!(refusal(Some(&entry), None, true, present()), Some((Refusal::Disabled, true)));
     }
 
-    #[test]
-    fn an_issuer_without_a_key_refuses_with_503_and_asks_nobody() {
-        let (world, entry) = (world(), entry(&account("a").of_namespace("acme").current(ID, "s")));
-        let question = Question {
-            world: &world,
-            issuer: world.issuer_of_host("acme.example").unwrap(),
-            entry: Some(&entry),
-            verified: entry.record.versions.first(),
-            confirmed: false,
-            now: present(),
-        };
-        assert_eq!(decide(question), Verdict::Refused(Refusal::NoKey));
-    }
-
     #[rstest]
     fn every_version_works_until_its_end_and_not_at_it(
         #[values(State::Staged, State::Current, State::Previous)] state: State,
@@ -222,22 +191,5 @@ mod tests {
     #[case(account("a").version(ID, "s", State::Previous, TimeDelta::zero()))]
     fn nothing_is_hashed_for_an_account_that_gets_no_token_anyway(#[case] fixture: Fixture) {
         assert_eq!(acceptable(&entry(&fixture), ID, present()).count(), 0);
-    }
-
-    #[test]
-    fn claims_name_existing_groups_that_hold_for_the_issuer() {
-        let world = world();
-        let entry = entry(&account("a").current(ID, "s").groups(&["elsewhere", "here", "missing", "everywhere"]));
-        let question = Question {
-            world: &world,
-            issuer: world.issuer_of_host("").unwrap(),
-            entry: Some(&entry),
-            verified: entry.record.versions.first(),
-            confirmed: false,
-            now: present(),
-        };
-        let Verdict::Claims(claims) = decide(question) else { panic!("refused") };
-        assert_eq!(claims.groups, ["here", "everywhere"]);
-        assert_eq!((claims.client_id, claims.exp), (ID, present().unix() + 3600));
     }
 }

@@ -1,7 +1,7 @@
 //! The token gateway: credentials in, a signed token out.
 //!
 //! `request → wire, basic → authenticate → grant → token → answer`. What thinks is pure (`basic`, `legacy::wire`,
-//! `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
+//! `oauth::wire`, `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
 
 pub mod authenticate;
 pub mod basic;
@@ -12,7 +12,10 @@ pub mod grant;
 pub mod health;
 pub mod legacy;
 pub mod metrics;
+pub mod oauth;
+pub mod openapi;
 pub mod refusal;
+pub mod request;
 pub mod router;
 pub mod run;
 pub mod usage;

@@ -14,6 +14,7 @@ use keyrota::domain::keys::Keys;
 use keyrota::domain::names::client_id_label;
 use keyrota::domain::record::{Owner, Record};
 use keyrota::domain::verifier::{HashCost, hash};
+use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies};
 use keyrota::gateway::freshen::Pace;
@@ -121,6 +122,8 @@ pub fn app(
 ) -> anyhow::Result<App> {
     let dependencies = Dependencies {
         ledger: Arc::default(),
+        entropy: Arc::new(SystemEntropy),
+        external_url: "https://localhost:31443".into(),
         accounts: index.clone(),
         live,
         clock: Arc::new(SystemClock),
@@ -129,7 +132,7 @@ pub fn app(
         body_time: body_time.unwrap_or(BODY_TIME),
         metrics,
     };
-    Ok(App::new(dependencies, &mut SysRng)?)
+    Ok(App::new(dependencies)?)
 }
 
 /// What the API server would say.

@@ -32,6 +32,8 @@ mod main_job;
 #[cfg(test)]
 mod notices;
 #[cfg(test)]
+mod oauth_gateway;
+#[cfg(test)]
 mod regenerations;
 #[cfg(test)]
 mod restarts;

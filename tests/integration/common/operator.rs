@@ -94,7 +94,8 @@ impl Controller {
 pub(crate) struct Gateway {
     pub(crate) address: std::net::SocketAddr,
     token_url: String,
-    http: reqwest::Client,
+    /// Trusts the gateway's own CA and no other.
+    pub(crate) http: reqwest::Client,
 }
 
 impl Gateway {
@@ -221,9 +222,14 @@ impl Operator {
 
     /// Starts a gateway under its own service account and waits until it is ready.
     pub(crate) async fn start_gateway(&mut self) -> Gateway {
+        self.start_gateway_at(free_address(), "https://localhost:31443").await
+    }
+
+    /// The same at an address and an external URL of the test's own.
+    pub(crate) async fn start_gateway_at(&mut self, listen: std::net::SocketAddr, external_url: &str) -> Gateway {
         let kubeconfig =
             self.control_plane.service_account_kubeconfig(&self.own.name, "keyrota-gateway").await.unwrap();
-        let (listen, health) = (free_address(), free_address());
+        let health = free_address();
         let arguments = [
             "--kubeconfig",
             kubeconfig.to_str().unwrap(),
@@ -231,6 +237,8 @@ impl Operator {
             &self.own.name,
             "--watch-namespaces",
             &self.tenant.name,
+            "--external-url",
+            external_url,
             "--listen",
             &listen.to_string(),
             "--health-listen",
