@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
+use super::backlog::Backlog;
 use super::deadlines::Deadlines;
 use super::metrics::Metrics;
 use super::notify::{Outbox, Ways};
@@ -99,6 +100,8 @@ pub struct Context {
     pub restarts: Mutex<HashMap<String, Attempt>>,
     /// Issuers that are known to have signing keys, by name and UID: without them they are lost.
     pub keyed: Mutex<HashSet<(String, String)>>,
+    /// Passes that wait or are under way.
+    pub backlog: Backlog,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -113,6 +116,7 @@ impl Context {
         settings: Settings,
         stores: Stores,
         deadlines: Arc<Deadlines>,
+        backlog: Backlog,
     ) -> Self {
         let reporter = Reporter { controller: "keyrota-controller".into(), instance: None };
         Self {
@@ -131,6 +135,7 @@ impl Context {
             failures: Mutex::default(),
             restarts: Mutex::default(),
             keyed: Mutex::default(),
+            backlog,
             outbox: Outbox::default(),
         }
     }

@@ -38,6 +38,9 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A bug, kept to the account that met it.
+    #[error("the pass panicked: this is a bug, please report it with the text beside it in the log")]
+    Panicked,
     /// A worker of the blocking pool was lost.
     #[error("hashing, or making a key, was interrupted")]
     Interrupted,

@@ -12,6 +12,7 @@ use futures::future::FutureExt;
 use kube::runtime::reflector::Store;
 use tokio::task::JoinSet;
 
+use super::backlog::Backlog;
 use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
 use super::health::{self, Health};
@@ -94,15 +95,29 @@ pub async fn run(
     entropy: SharedEntropy,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    run_with(args, clock, entropy, Backlog::default(), shutdown).await
+}
+
+/// [`run`] for one who wants to know what is left to do.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    args: ControllerArgs,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    backlog: Backlog,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let settings = settings(&args)?;
     let metrics = settings.metrics.clone();
     let client = metrics.counted(&args.cluster.client().await?);
     let shutdown = shutdown.boxed().shared();
-    let triggers = Arc::new(Triggers::default());
+    let triggers = Arc::new(Triggers::new(backlog.clone()));
     let mut background = JoinSet::new();
     let (stores, pulses) = watches::start(&client, &args.cluster, &mut background, &triggers);
     if let Some(address) = args.health_listen.0 {
-        let health = Health::new(stores.clone(), pulses, metrics.clone(), &settings.ways.metrics);
+        let health = Health::new(stores.clone(), pulses, metrics.clone(), backlog.clone(), &settings.ways.metrics);
         let serving =
             server::serve(server::listen(address)?, None, health::router(health), Handle::new(), Patience::default());
         background.spawn(serving.map(drop));
@@ -126,7 +141,8 @@ pub async fn run(
         }
         let deadlines = Deadlines::new(clock.clone());
         let (client, clock, entropy) = (client.clone(), clock.clone(), entropy.clone());
-        let context = Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines);
+        let context =
+            Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines, backlog.clone());
         let term = term(&args, context, &triggers);
         metrics.lead(true);
         tokio::select! {

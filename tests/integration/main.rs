@@ -10,6 +10,8 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod generated;
@@ -36,4 +38,10 @@ mod restarts;
 #[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
+mod take_over;
+#[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod year;
