@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::common::eventually;
 use super::common::operator::{Operator, SOON, text};
+use super::common::proxy::Moment;
 
 /// One lifetime and one hour.
 const OVERLAP: TimeDelta = TimeDelta::hours(2);
@@ -33,6 +34,19 @@ impl Tenant {
         let tenant = Self { name: operator.tenant.name.clone(), operator, clock };
         tenant.create(spec).await;
         tenant
+    }
+
+    /// Waits until a request is handled, the copy holds the key that came of it, and the status lists that.
+    async fn settled(&self, counter: i64, case: &str) -> Keys {
+        eventually(case, SOON, async || {
+            let keys = self.keys().await.filter(|keys| keys.handled_regenerate == Some(counter))?;
+            let copy = self.operator.secrets().get_opt("copy").await.unwrap()?;
+            let status = self.issuers().get(&self.name).await.unwrap().status?;
+            let listed: Vec<_> = status.signing_keys.into_iter().filter_map(|key| key.kid).collect();
+            let copied = copy.data?.get("current").map(|bytes| bytes.0.clone());
+            (copied == legacy(&keys, KeyState::Current) && listed == kids(&keys)).then_some(keys)
+        })
+        .await
     }
 
     async fn create(&self, mut spec: serde_json::Value) {
@@ -301,5 +315,47 @@ async fn two_controllers_make_one_set_of_keys() {
     };
     let writes = tenant.operator.audited().iter().filter(|entry| written(entry)).count();
     assert_eq!(writes, 4, "one for the first keys and one for each request");
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_survives_a_kill_at_every_write_and_is_handled_once() {
+    let clock = ManualClock::at(keyrota::clock::Clock::now(&keyrota::clock::SystemClock));
+    let mut operator = Operator::prepared(std::sync::Arc::new(clock.clone())).await;
+    let proxy = operator.through_a_proxy().await;
+    operator.start_controller();
+    let mut tenant = Tenant { name: operator.tenant.name.clone(), operator, clock };
+    let to = json!({"namespace": tenant.name, "secretName": "copy"});
+    tenant.create(json!({"keys": {"revokeOld": true}, "legacy": {"publishKeyTo": to}})).await;
+    tenant.settled(0, "the first keys").await;
+    proxy.pass();
+    tenant.edit(json!({"keys": {"regenerate": 1}})).await;
+    tenant.settled(1, "undisturbed").await;
+    let writes: Vec<_> = proxy.writes();
+    assert!(writes.len() >= 3, "keys, copy and status: {writes:?}");
+    let (mut counter, mut cuts) = (1, 0);
+    for number in 1..=3 {
+        for moment in [Moment::Before, Moment::After] {
+            counter += 1;
+            let case = format!("killed {moment:?} write {number} of {writes:?}");
+            proxy.cut_at(number, moment);
+            tenant.edit(json!({"keys": {"regenerate": counter}})).await;
+            tokio::select! {
+                biased;
+                () = proxy.until_cut() => cuts += 1,
+                _ = tenant.settled(counter, &case) => {}
+            }
+            tenant.operator.kill_controller().await;
+            let left = tenant.keys().await.filter(|keys| keys.handled_regenerate == Some(counter));
+            proxy.pass();
+            tenant.operator.start_controller();
+            let end = tenant.settled(counter, &case).await;
+            assert_eq!((end.oauth.line().len(), end.legacy.slots().count()), (1, 1), "{case}");
+            if let Some(left) = left {
+                assert_eq!(kids(&left), kids(&end), "{case}: made twice");
+            }
+        }
+    }
+    assert!(cuts >= 5, "only {cuts} cuts");
     tenant.end().await;
 }
