@@ -61,6 +61,15 @@ impl Refusal {
         }
     }
 
+    /// Whether credentials that could be read were not good.
+    #[must_use]
+    pub fn is_failed_authentication(self) -> bool {
+        matches!(
+            self,
+            Self::Unknown | Self::Disabled | Self::Deleted | Self::WrongSecret | Self::Ended | Self::External
+        )
+    }
+
     /// All reasons, for metrics that must show a zero.
     pub const REASONS: [&'static str; 14] = [
         "unknown",

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::endpoint::{App, BODY_TIME, Dependencies};
+use super::endpoint::{App, BODY_TIME, Dependencies, EVEN_TIME};
 use super::freshen::Pace;
 use super::health::{self, Health};
 use super::metrics::{IndexMetrics, Metrics};
@@ -101,6 +101,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         max_stale: args.max_stale,
         pace: Pace::default(),
         body_time: BODY_TIME,
+        even_time: EVEN_TIME,
         metrics,
         ledger: ledger.clone(),
     };

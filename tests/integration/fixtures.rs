@@ -16,7 +16,7 @@ use keyrota::domain::record::{Owner, Record};
 use keyrota::domain::verifier::{HashCost, hash};
 use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::App;
-use keyrota::gateway::endpoint::{BODY_TIME, Dependencies};
+use keyrota::gateway::endpoint::{BODY_TIME, Dependencies, EVEN_TIME};
 use keyrota::gateway::freshen::Pace;
 use keyrota::gateway::metrics::Metrics;
 use keyrota::index::live::{Labelled, Live, LiveError};
@@ -130,6 +130,7 @@ pub fn app(
         max_stale: TimeDelta::hours(1),
         pace: Pace::default(),
         body_time: body_time.unwrap_or(BODY_TIME),
+        even_time: EVEN_TIME,
         metrics,
     };
     Ok(App::new(dependencies)?)
