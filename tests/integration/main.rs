@@ -14,6 +14,8 @@ mod faults;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod foreign_clients;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod groups;
