@@ -1,6 +1,5 @@
 //! From presented credentials to the account and version that they belong to: remembered, verified, or looked up live.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::basic::Candidate;
@@ -32,8 +31,6 @@ pub struct Presented<'a> {
     pub issuer: &'a Issuer,
     /// The ways to read the credentials.
     pub candidates: &'a [Candidate],
-    /// Where they came from, if failures are to be counted.
-    pub from: Option<IpAddr>,
     /// The present time.
     pub now: Timestamp,
 }
@@ -79,7 +76,7 @@ impl Authenticator {
     /// Recognizes credentials that were verified before; microseconds, and no waiting.
     #[must_use]
     pub fn recall(&self, presented: &Presented<'_>) -> Option<Finding> {
-        let Presented { world, issuer, candidates, now, .. } = *presented;
+        let Presented { world, issuer, candidates, now } = *presented;
         candidates.iter().find_map(|candidate| {
             let entry = self.accounts.find(world, &issuer.name, &candidate.client_id)?;
             let version = acceptable(&entry, &candidate.client_id, now)

@@ -15,12 +15,11 @@ use super::authenticate::{Authenticator, Finding, Presented};
 use super::freshen::{Freshener, Pace};
 use super::grant::{Grant, Verdict, decide};
 use super::legacy::{answer, wire};
-use super::limit::{Limiter, Sources};
 use super::metrics::{Endpoint, Metrics};
 use super::refusal::Refusal;
 use super::request::{self, RequestError};
 use super::usage::Ledger;
-use super::verify::{Verifier, random_key};
+use super::verify::Verifier;
 use crate::api::Timestamp;
 use crate::clock::SharedClock;
 use crate::domain::claims::LegacyClaims;
@@ -45,8 +44,6 @@ pub struct App {
     pub(super) external_url: String,
     pub(super) body_time: Duration,
     even_time: Duration,
-    pub(super) sources: Sources,
-    limiter: Limiter,
     max_stale: TimeDelta,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
@@ -72,8 +69,6 @@ pub struct Dependencies {
     pub body_time: Duration,
     /// When a failed authentication is answered at the standard endpoints; [`EVEN_TIME`].
     pub even_time: Duration,
-    /// Whose failures are counted by what.
-    pub sources: Sources,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where uses are noted.
@@ -113,27 +108,13 @@ impl App {
             pace,
             body_time,
             even_time,
-            sources,
             metrics,
             ledger,
         } = dependencies;
         let verifier = Verifier::new(&mut Draw(&*entropy), metrics.clone())?;
-        let limiter = Limiter::new(random_key(&mut Draw(&*entropy))?);
         let freshener = Freshener::new(live, accounts.clone(), pace, metrics.clone());
         let authenticator = Authenticator { accounts, verifier, freshener };
-        Ok(Self {
-            authenticator,
-            clock,
-            entropy,
-            external_url,
-            body_time,
-            even_time,
-            sources,
-            limiter,
-            max_stale,
-            metrics,
-            ledger,
-        })
+        Ok(Self { authenticator, clock, entropy, external_url, body_time, even_time, max_stale, metrics, ledger })
     }
 
     /// Answers a request to the manual's endpoint.
@@ -170,8 +151,7 @@ impl App {
         let body = request::body(&parts.headers, body, self.body_time).await.map_err(Refusal::Request)?;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         wire::check(content_type, &body).map_err(Refusal::Request)?;
-        let from = self.sources.of(&parts);
-        let presented = Presented { world, issuer, candidates: &candidates, from, now };
+        let presented = Presented { world, issuer, candidates: &candidates, now };
         let grant = self.identify(&presented, seen).await?;
         let account = &grant.entry.account;
         let groups = world.memberships(&account.groups, &issuer.name).map(|(name, _)| name).collect();
@@ -205,28 +185,23 @@ impl App {
         presented: &Presented<'_>,
         seen: &'s mut Seen<'_>,
     ) -> Result<Grant<'s>, Refusal> {
-        if let Some(finding) = self.authenticator.recall(presented) {
-            self.metrics.remembered.inc();
-            seen.finding = finding;
-        } else {
-            let Presented { candidates, from, now, .. } = *presented;
-            self.limiter.admit(from, candidates, now.at())?;
-            // In a box, because it is rare and large: every request would carry room for it.
-            seen.finding = Box::pin(self.authenticator.verify(presented)).await?;
-            if seen.finding.entry.is_none() {
-                let first = candidates.first();
-                seen.stranger = first.map(|first| self.authenticator.verifier.pseudonym(&first.client_id));
+        seen.finding = match self.authenticator.recall(presented) {
+            Some(finding) => {
+                self.metrics.remembered.inc();
+                finding
             }
+            // In a box, because it is rare and large: every request would carry room for it.
+            None => Box::pin(self.authenticator.verify(presented)).await?,
+        };
+        if seen.finding.entry.is_none() {
+            let first = presented.candidates.first();
+            seen.stranger = first.map(|first| self.authenticator.verifier.pseudonym(&first.client_id));
         }
-        let result = match decide(seen.finding.question(presented)) {
+        match decide(seen.finding.question(presented)) {
             Verdict::Granted(grant) => Ok(grant),
             Verdict::Refused(refusal) => Err(refusal),
             Verdict::Unsure(_) => Err(Refusal::Unsure),
-        };
-        if result.is_err_and(Refusal::is_failed_authentication) {
-            self.limiter.failed(presented.from, presented.candidates, presented.now.at());
         }
-        result
     }
 
     /// Holds a failed authentication back until its time has come: nobody can tell who is unknown, disabled, or has

@@ -65,7 +65,6 @@ impl Setting {
             pace: Pace { account: Duration::ZERO, search: Duration::ZERO, ..Pace::default() },
             body_time: BODY_TIME,
             even_time,
-            sources: Sources::default(),
             metrics: metrics.clone(),
         };
         let app = App::new(dependencies).unwrap();
@@ -357,40 +356,4 @@ async fn several_ways_to_read_the_credentials_are_one_failure_and_the_right_one_
         assert_eq!(setting.ask(id, secret).await.0, 200, "{id} {secret}");
     }
     assert_eq!(setting.code("a%3Ab", "s+").await, (400, "OAUTH_CLNT_015".into()));
-}
-
-/// As from that address.
-fn from(address: &str, secret: &str) -> Request<Body> {
-    let mut request = signed(ID, secret).body(Body::empty()).unwrap();
-    let peer: std::net::SocketAddr = format!("{address}:7").parse().unwrap();
-    request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-    request
-}
-
-#[tokio::test]
-async fn who_fails_too_often_has_to_wait_before_anything_is_hashed_and_good_credentials_go_on() {
-    let setting = setting().with(&exporter());
-    assert_eq!(setting.send(from("192.0.2.1", SECRET)).await.0, 200);
-    for number in 0..10 {
-        assert_eq!(setting.send(from("192.0.2.1", &format!("wrong-{number}"))).await.0, 400);
-    }
-    let hashed = setting.metrics.verifications.get();
-    let response = setting.app.token(from("192.0.2.1", "wrong")).await;
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (429, &"6".parse().unwrap()));
-    assert_eq!(setting.metrics.verifications.get(), hashed);
-    assert_eq!(setting.send(from("192.0.2.1", SECRET)).await.0, 200, "verified before");
-    assert_eq!(setting.send(from("192.0.2.2", "wrong")).await.0, 400, "elsewhere");
-    setting.clock.advance(TimeDelta::seconds(6));
-    assert_eq!(setting.send(from("192.0.2.1", "wrong")).await.0, 400);
-}
-
-#[tokio::test]
-async fn what_could_not_be_found_out_is_no_failure() {
-    let setting = setting().with(&exporter());
-    setting.live.away.store(true, SeqCst);
-    for number in 0..20 {
-        assert_eq!(setting.send(from("192.0.2.1", &format!("wrong-{number}"))).await.0, 503);
-    }
-    setting.live.away.store(false, SeqCst);
-    assert_eq!(setting.send(from("192.0.2.1", SECRET)).await.0, 200);
 }

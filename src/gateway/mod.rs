@@ -11,7 +11,6 @@ pub mod freshen;
 pub mod grant;
 pub mod health;
 pub mod legacy;
-pub mod limit;
 pub mod metrics;
 pub mod oauth;
 pub mod openapi;

@@ -22,7 +22,7 @@ pub enum Refusal {
     Credentials(BasicError),
     /// The request itself is wrong.
     Request(RequestError),
-    /// Too many failures from this address with this client ID.
+    /// Too many failures from this address with this client ID. The limiter is not built yet; its answer is.
     Limited {
         /// In seconds.
         retry_after: u32,

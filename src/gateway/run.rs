@@ -11,7 +11,6 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
-use ipnet::IpNet;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -20,7 +19,6 @@ use tracing::info;
 use super::endpoint::{App, BODY_TIME, Dependencies, EVEN_TIME};
 use super::freshen::Pace;
 use super::health::{self, Health};
-use super::limit::Sources;
 use super::metrics::{IndexMetrics, Metrics};
 use super::usage::{Ledger, Publisher};
 use super::{certificate, router};
@@ -63,15 +61,6 @@ pub struct GatewayArgs {
     #[arg(long, env = "KEYROTA_GATEWAY_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
-    /// Proxies whose X-Forwarded-For is believed, as networks separated by commas
-    #[arg(long, env = "KEYROTA_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',', value_name = "NETWORKS")]
-    pub trusted_proxies: Vec<IpNet>,
-
-    /// Addresses that many clients share, such as those of nodes, as networks separated by commas: failures from there
-    /// are not limited, or one client would lock out the others
-    #[arg(long, env = "KEYROTA_GATEWAY_SHARED_ADDRESSES", value_delimiter = ',', value_name = "NETWORKS")]
-    pub shared_addresses: Vec<IpNet>,
-
     /// How long tokens are issued on while the API server is away
     #[arg(long, env = "KEYROTA_GATEWAY_MAX_STALE", default_value = "1h", value_name = "DURATION", value_parser = duration::parse)]
     pub max_stale: TimeDelta,
@@ -113,7 +102,6 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         pace: Pace::default(),
         body_time: BODY_TIME,
         even_time: EVEN_TIME,
-        sources: Sources { trusted_proxies: args.trusted_proxies.clone(), shared: args.shared_addresses.clone() },
         metrics,
         ledger: ledger.clone(),
     };

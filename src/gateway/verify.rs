@@ -117,8 +117,7 @@ impl Memory {
     }
 }
 
-/// A key for this process only.
-pub(super) fn random_key<R: TryRng>(random: &mut R) -> Result<hmac::Key, R::Error> {
+fn random_key<R: TryRng>(random: &mut R) -> Result<hmac::Key, R::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     random.try_fill_bytes(&mut *bytes)?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))

@@ -18,7 +18,6 @@ use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies, EVEN_TIME};
 use keyrota::gateway::freshen::Pace;
-use keyrota::gateway::limit::Sources;
 use keyrota::gateway::metrics::Metrics;
 use keyrota::index::live::{Labelled, Live, LiveError};
 use keyrota::index::{AccountFacts, Feed, Index, Item, KeyFacts, Kind, Listing, RecordFacts};
@@ -132,7 +131,6 @@ pub fn app(
         pace: Pace::default(),
         body_time: body_time.unwrap_or(BODY_TIME),
         even_time: EVEN_TIME,
-        sources: Sources::default(),
         metrics,
     };
     Ok(App::new(dependencies)?)

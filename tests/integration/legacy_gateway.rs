@@ -294,22 +294,6 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_address_that_failed_too_often_with_a_client_has_to_wait_and_who_was_let_in_before_has_not() {
-    let gateway = gateway().await;
-    assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
-    let wrong: Vec<String> = (0..10).map(|number| basic(ID, &format!("wrong-{number}"))).collect();
-    // All at once: they share the reads of the API server.
-    let answers =
-        futures::future::join_all(wrong.iter().map(|header| gateway.ask(header, "application/json", ""))).await;
-    assert!(answers.iter().all(|answer| answer.status() == 400));
-    let answer = gateway.ask(&basic(ID, "wrong"), "application/json", "").await;
-    assert!(answer.status() == 429 && answer.headers().contains_key("retry-after"));
-    let expected = r#"{"response":null,"message":"Error while processing.","appStatusCode":"avx-common-011","tags":{},"headers":null}"#;
-    assert_eq!(answer.text().await.unwrap(), expected);
-    assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
-}
-
-#[tokio::test]
 async fn http_2_is_spoken_and_its_authority_is_the_host() {
     let gateway = gateway().await;
     let mut off = keyrota::api::TokenIssuer::new("acme", keyrota::api::TokenIssuerSpec::default());

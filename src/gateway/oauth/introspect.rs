@@ -52,8 +52,7 @@ impl App {
         }
         let form = self.form(&parts, body).await?;
         let candidates = form.credentials(&parts.headers)?;
-        let from = self.sources.of(&parts);
-        let presented = Presented { world, issuer, candidates: &candidates, from, now };
+        let presented = Presented { world, issuer, candidates: &candidates, now };
         self.identify(&presented, seen).await?;
         // Only now: who may not ask is not told what is wrong with the question.
         let token = form.token.ok_or(Refusal::Request(RequestError::NoToken))?;

@@ -53,8 +53,7 @@ impl App {
             None => return Err(Refusal::Request(RequestError::NoGrantType)),
         }
         let candidates = form.credentials(&parts.headers)?;
-        let from = self.sources.of(&parts);
-        let presented = Presented { world, issuer, candidates: &candidates, from, now };
+        let presented = Presented { world, issuer, candidates: &candidates, now };
         let grant = self.identify(&presented, seen).await?;
         let (owner, version) = (&grant.entry.account.owner, grant.version);
         let mut groups: Vec<_> = world.memberships(&grant.entry.account.groups, &issuer.name).collect();

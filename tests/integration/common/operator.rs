@@ -239,9 +239,6 @@ impl Operator {
             &self.tenant.name,
             "--external-url",
             external_url,
-            // All clients of all tests are here.
-            "--shared-addresses",
-            "127.0.0.0/8",
             "--listen",
             &listen.to_string(),
             "--health-listen",
