@@ -77,6 +77,7 @@ async fn report(context: &Context, issuers: &Issuers, object: &TokenIssuer) -> R
                 "Conflict",
                 format!("the {what} stays with the older issuer {}: take it out of one of the two", older.name),
             ),
+            None if let Some(flaw) = issuer.flaw() => (ConditionStatus::False, "InvalidSpec", flaw.to_string()),
             None => (ConditionStatus::True, "Serving", "the issuer has its keys and serves its namespaces".into()),
         },
     };
