@@ -125,7 +125,8 @@ where
     A: Accept<tokio::net::TcpStream, ()>,
 {
     let builder = server.http_builder();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(time).max_buf_size(HEADER_BYTES);
+    // Answers are small: copied behind their headers they cost less than a vectored write.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(time).max_buf_size(HEADER_BYTES).writev(false);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,5 +1,6 @@
 //! Logs: JSON lines on standard output, or text for people.
 
+mod json;
 mod sink;
 
 use clap::{Args, ValueEnum};
@@ -59,9 +60,7 @@ where
     // A log that cannot be written is no reason to write to standard error, which may be closed as well.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     Ok(match args.format {
-        LogFormat::Json => {
-            Box::new(logs.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
-        }
+        LogFormat::Json => Box::new(logs.event_format(json::JsonLines).finish()),
         LogFormat::Text => Box::new(logs.with_ansi(false).finish()),
     })
 }

@@ -11,7 +11,7 @@ pub mod user_group;
 pub use condition::{Condition, ConditionStatus};
 pub use service_account::{ServiceAccount, ServiceAccountSpec, ServiceAccountStatus};
 pub use time::Timestamp;
-pub use token_issuer::{TokenIssuer, TokenIssuerSpec, TokenIssuerStatus};
+pub use token_issuer::{Algorithm, TokenIssuer, TokenIssuerSpec, TokenIssuerStatus};
 pub use user_group::{UserGroup, UserGroupSpec, UserGroupStatus};
 
 /// The API group of every kind here.

@@ -139,7 +139,7 @@ impl Default for Legacy {
 }
 
 /// Where resource servers find the HS256 keys.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublishKeyTo {
     /// The namespace of the Secret. Example: api-gateway.

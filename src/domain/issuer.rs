@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::assertion::trusted::TrustedIssuer;
 use super::duration::{self, DurationError};
 use super::names::DEFAULT_ISSUER;
+use crate::api::token_issuer::{Algorithm, PublishKeyTo};
 use crate::api::{Timestamp, TokenIssuer, TokenIssuerSpec};
 
 /// The longest grace (manual page 000: "a maximum of 24 hrs").
@@ -25,6 +26,10 @@ pub struct Issuer {
     pub token_lifetime: TimeDelta,
     /// The manual's endpoint.
     pub legacy: LegacySettings,
+    /// The standard endpoints.
+    pub oauth: OauthSettings,
+    /// The life of its signing keys.
+    pub keys: KeySettings,
     /// `spec.namespaces`.
     pub namespaces: Vec<String>,
     /// `spec.hosts`.
@@ -44,6 +49,32 @@ pub struct LegacySettings {
     pub audience: String,
     /// `iss`.
     pub issuer: String,
+    /// The Secret that gives resource servers the keys.
+    pub publish_key_to: Option<PublishKeyTo>,
+}
+
+/// Settings of the standard endpoints and their tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OauthSettings {
+    /// Whether they answer.
+    pub enabled: bool,
+    /// `iss`; none for the gateway's external URL.
+    pub issuer: Option<String>,
+    /// What new keys sign with.
+    pub algorithm: Algorithm,
+    /// What `aud` may be asked for; empty for the issuer itself.
+    pub audiences: Vec<String>,
+}
+
+/// The life of signing keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySettings {
+    /// How long an OAuth key signs before the next one takes over.
+    pub rotation: TimeDelta,
+    /// The counter that asks for new keys.
+    pub regenerate: i64,
+    /// Old keys go at once.
+    pub revoke_old: bool,
 }
 
 impl LegacySettings {
@@ -81,6 +112,13 @@ impl Issuer {
             TimeDelta::hours(24),
             "must be between 60s and 24h",
         )?;
+        let rotation = bounded(
+            "keys.rotation",
+            &spec.keys.rotation,
+            TimeDelta::hours(24),
+            TimeDelta::days(3_652_500),
+            "must be at least 24h",
+        )?;
         Ok(Self {
             name: name.into(),
             grace,
@@ -90,7 +128,15 @@ impl Issuer {
                 subject: spec.legacy.subject.clone(),
                 audience: spec.legacy.audience.clone(),
                 issuer: spec.legacy.issuer.clone(),
+                publish_key_to: spec.legacy.publish_key_to.clone(),
             },
+            oauth: OauthSettings {
+                enabled: spec.oauth.enabled,
+                issuer: spec.oauth.issuer.clone(),
+                algorithm: spec.oauth.algorithm,
+                audiences: spec.oauth.audiences.clone(),
+            },
+            keys: KeySettings { rotation, regenerate: spec.keys.regenerate, revoke_old: spec.keys.revoke_old },
             namespaces: spec.namespaces.clone(),
             hosts: spec.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             trusted: spec.trusted_issuers.iter().map(TrustedIssuer::parse).collect(),
@@ -118,7 +164,10 @@ impl Issuer {
                 subject: "platform".into(),
                 audience: "avx".into(),
                 issuer: "avx".into(),
+                publish_key_to: None,
             },
+            oauth: OauthSettings { enabled: true, issuer: None, algorithm: Algorithm::ES256, audiences: Vec::new() },
+            keys: KeySettings { rotation: TimeDelta::days(90), regenerate: 0, revoke_old: false },
             namespaces: Vec::new(),
             hosts: Vec::new(),
             trusted: Vec::new(),

@@ -1,4 +1,4 @@
-//! Tokens as text: the manual's HS256 tokens (JWS compact serialization, RFC 7515 section 3.1).
+//! Tokens as text (JWS compact serialization, RFC 7515 section 3.1), and the key of the manual's HS256 tokens.
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -41,18 +41,59 @@ impl Hs256Key {
     ///
     /// # Errors
     /// When the claims cannot be serialized, which no claims of ours do.
-    pub fn sign(&self, claims: &impl Serialize) -> Result<String, serde_json::Error> {
-        let mut payload = Vec::with_capacity(256);
-        serde_json::to_writer(&mut payload, claims)?;
-        // 43: base64url of the 32 bytes of the signature; 4 / 3 and one: that of the payload.
-        let mut token = String::with_capacity(HEADER.len() + payload.len() * 4 / 3 + 45);
-        token.push_str(HEADER);
-        BASE64_URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
-        let signature = hmac::sign(&self.0, token.as_bytes());
-        token.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+    pub fn sign(&self, claims: &impl Serialize) -> Result<String, TokenError> {
+        compact(HEADER, claims, 32, |text| Ok(hmac::sign(&self.0, text)))
     }
+
+    /// Whether a signature over a token's first two parts is this key's; in constant time.
+    #[must_use]
+    pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        hmac::verify(&self.0, signed, signature).is_ok()
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    /// The claims.
+    #[error("the claims cannot be serialized: {0}")]
+    Claims(#[from] serde_json::Error),
+    /// The cryptographic library.
+    #[error("the token cannot be signed")]
+    Signature,
+    /// Not possible: base64 of the right length is text.
+    #[error("the token cannot be encoded")]
+    Encoding,
+}
+
+/// A signed token: `header` is base64url with the dot after it, and `length` the signature's in bytes.
+pub(super) fn compact<S: AsRef<[u8]>>(
+    header: &str,
+    claims: &impl Serialize,
+    length: usize,
+    sign: impl FnOnce(&[u8]) -> Result<S, TokenError>,
+) -> Result<String, TokenError> {
+    let mut payload = Vec::with_capacity(256);
+    serde_json::to_writer(&mut payload, claims)?;
+    let mut token = Vec::with_capacity(header.len() + encoded_len(payload.len()) + 1 + encoded_len(length));
+    token.extend_from_slice(header.as_bytes());
+    append(&mut token, &payload)?;
+    let signature = sign(&token)?;
+    token.push(b'.');
+    append(&mut token, signature.as_ref())?;
+    String::from_utf8(token).map_err(|_| TokenError::Encoding)
+}
+
+/// The length of unpadded base64.
+fn encoded_len(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// Appends base64url. Into a slice, which costs a third of appending to a string.
+fn append(token: &mut Vec<u8>, bytes: &[u8]) -> Result<(), TokenError> {
+    let start = token.len();
+    token.resize(start + encoded_len(bytes.len()), 0);
+    BASE64_URL_SAFE_NO_PAD.encode_slice(bytes, &mut token[start..]).map(drop).map_err(|_| TokenError::Encoding)
 }
 
 impl std::fmt::Debug for Hs256Key {
@@ -85,6 +126,17 @@ mod tests {
         assert_eq!(decoded.claims["aud"], "avx");
         let other = DecodingKey::from_secret(b"another key, also of 32 bytes!!!");
         assert!(jsonwebtoken::decode::<Value>(&token, &other, &checks).is_err());
+    }
+
+    #[test]
+    fn a_key_knows_its_own_signatures_and_no_others() {
+        let key = Hs256Key::from_bytes(KEY).unwrap();
+        let token = key.sign(&json!({"sub": "platform"})).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+        assert!(key.verifies(signed.as_bytes(), &signature));
+        assert!(!key.verifies(signed.as_bytes(), &signature[1..]) && !key.verifies(b"other", &signature));
+        assert!(!Hs256Key::from_bytes(&[7; 32]).unwrap().verifies(signed.as_bytes(), &signature));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::metrics::Metrics;
 use super::refusal::Refusal;
 use super::usage::Ledger;
 use super::verify::Verifier;
+use crate::api::Timestamp;
 use crate::clock::SharedClock;
 use crate::domain::issuer::Issuer;
 use crate::index::live::Live;
@@ -66,6 +67,7 @@ pub struct Dependencies {
 #[derive(Default)]
 struct Seen<'w> {
     issuer: Option<&'w str>,
+    now: Option<Timestamp>,
     finding: Finding,
     stranger: Option<String>,
 }
@@ -121,7 +123,9 @@ impl App {
         seen.issuer = Some(&issuer.name);
         let candidates = credentials(&parts.headers).map_err(Refusal::Credentials)?;
         self.check_body(&parts.headers, body).await.map_err(Refusal::Request)?;
-        let presented = Presented { world, issuer, candidates: &candidates, now: now.into() };
+        let now = Timestamp::from(now);
+        seen.now = Some(now);
+        let presented = Presented { world, issuer, candidates: &candidates, now };
         seen.finding = self.authenticate(&presented).await?;
         if seen.finding.entry.is_none() {
             seen.stranger = candidates.first().map(|first| self.authenticator.verifier.pseudonym(&first.client_id));
@@ -143,7 +147,8 @@ impl App {
                 self.metrics.remembered.inc();
                 Ok(finding)
             }
-            None => self.authenticator.verify(presented).await,
+            // In a box, because it is rare and large: every request would carry room for it.
+            None => Box::pin(self.authenticator.verify(presented)).await,
         }
     }
 
@@ -159,8 +164,8 @@ impl App {
         match result {
             Ok(token) => {
                 let version = seen.finding.version_number();
-                if let Some((owner, version)) = owner.zip(version) {
-                    self.ledger.note(&owner.uid, version, self.clock.timestamp());
+                if let (Some(owner), Some(version), Some(now)) = (owner, version, seen.now) {
+                    self.ledger.note(&owner.uid, version, now);
                 }
                 info!(endpoint = "legacy", namespace, account, issuer, version, micros, "token granted");
                 answer::granted(&token)
@@ -192,8 +197,9 @@ fn sign(presented: &Presented<'_>, finding: &Finding) -> Result<String, Refusal>
         Verdict::Unsure(_) => return Err(Refusal::Unsure),
     };
     let keys = presented.world.keys_of(&presented.issuer.name).ok_or(Refusal::NoKey)?;
-    keys.current.sign(&claims).map_err(|error| {
-        error!(%error, "the claims cannot be serialized");
+    let key = keys.legacy.signing(presented.now).ok_or(Refusal::NoKey)?;
+    key.key.sign(&claims).map_err(|error| {
+        error!(%error, "no token could be made");
         Refusal::Internal
     })
 }

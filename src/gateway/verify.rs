@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use rand::TryRng;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -16,8 +16,8 @@ use super::refusal::Refusal;
 use crate::domain::verifier;
 use crate::index::VersionFacts;
 
-/// How many versions are remembered: 100,000 at some 200 bytes each are 20 MB.
-const REMEMBERED: u64 = 100_000;
+/// How many versions are remembered: 100,000 at some 100 bytes each are 10 MB.
+const REMEMBERED: usize = 100_000;
 
 /// How many verifications may wait for their turn. Of imported secrets' 22 ms each, on one core, that is 5.6 s.
 const WAITING: usize = 256;

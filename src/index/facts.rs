@@ -1,5 +1,7 @@
 //! What the index keeps of an object: the few fields that decide about tokens, parsed once when the object arrives.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -10,9 +12,9 @@ use crate::api::service_account::{Credential, Mode};
 use crate::api::{ServiceAccount, Timestamp};
 use crate::domain::account::created;
 use crate::domain::credential::{SecretHash, State};
+use crate::domain::keys::Keys;
 use crate::domain::names;
 use crate::domain::record::{DATA_KEY, Owner, Record};
-use crate::domain::token::{Hs256Key, KeyTooShort};
 
 /// An object's `metadata.resourceVersion`. Numbers compare (KEP-5504 makes that official); anything else is unordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,12 +156,9 @@ pub enum FactsError {
     /// A Secret with signing keys that says no issuer.
     #[error("it has no label {}: delete it to have new keys made", names::LABEL_ISSUER)]
     NoIssuer,
-    /// A signing key is missing.
-    #[error("it has no key {0}: delete it to have new keys made")]
-    NoKey(&'static str),
-    /// A signing key is too short.
-    #[error("{0}: {1}")]
-    BadKey(&'static str, KeyTooShort),
+    /// A Secret with signing keys that has none, or none that is whole.
+    #[error("it has no signing key that can be used: delete it to have new keys made")]
+    NoKey,
 }
 
 impl RecordFacts {
@@ -221,45 +220,29 @@ fn fingerprint(uid: &str, hash: &SecretHash) -> [u8; 32] {
     out
 }
 
-/// An issuer's HS256 keys.
+/// An issuer's signing keys.
 #[derive(Clone, Debug)]
 pub struct KeyFacts {
     /// The issuer's name.
     pub issuer: String,
-    /// The one that signs.
-    pub current: Hs256Key,
-    /// The one before, which still verifies.
-    pub previous: Option<Hs256Key>,
-    /// The one to come.
-    pub next: Option<Hs256Key>,
+    /// Which of them signs and which are published, a matter of time, is theirs to tell.
+    pub keys: Arc<Keys>,
 }
 
 impl KeyFacts {
-    /// Reads a Secret with signing keys; its bytes are wiped once they are in place.
+    /// Reads a Secret with signing keys; its bytes are wiped once they are in place. What is damaged is left out.
     ///
     /// # Errors
-    /// When it names no issuer, lies under another name, or a key is missing or too short.
+    /// When it names no issuer, lies under another name, or no key of it can be used: what was known stays in force then.
     pub fn parse(mut secret: Secret) -> Result<Self, FactsError> {
         let labels = secret.metadata.labels.as_ref();
         let issuer = labels.and_then(|labels| labels.get(names::LABEL_ISSUER)).cloned().ok_or(FactsError::NoIssuer)?;
         called(&secret, names::signing_keys(&issuer))?;
         let data = secret.data.take().unwrap_or_default();
-        let data: std::collections::BTreeMap<_, _> =
-            data.into_iter().map(|(key, bytes)| (key, Zeroizing::new(bytes.0))).collect();
-        let read = |key: &'static str| {
-            let bytes = data.get(key).filter(|bytes| !bytes.is_empty());
-            bytes.map(|b| Hs256Key::from_bytes(b).map_err(|error| FactsError::BadKey(key, error))).transpose()
-        };
-        Ok(Self {
-            current: read(CURRENT)?.ok_or(FactsError::NoKey(CURRENT))?,
-            previous: read("legacy-previous")?,
-            next: read("legacy-next")?,
-            issuer,
-        })
+        let keys = Keys::parse(data.into_iter().map(|(key, bytes)| (key, Zeroizing::new(bytes.0))).collect());
+        if keys.is_empty() { Err(FactsError::NoKey) } else { Ok(Self { issuer, keys: Arc::new(keys) }) }
     }
 }
-
-const CURRENT: &str = "legacy-current";
 
 #[cfg(test)]
 #[path = "facts_tests.rs"]

@@ -61,17 +61,30 @@ const LABEL: (&str, &str) = (names::LABEL_ISSUER, "acme");
 
 #[test]
 fn signing_keys_are_read_current_previous_and_next() {
-    let data = [(CURRENT, KEY), ("legacy-previous", KEY), ("legacy-next", &[])];
-    let keys = KeyFacts::parse(secret("signing-keys-acme", &[LABEL], &data)).unwrap();
-    assert_eq!((keys.issuer.as_str(), keys.previous.is_some(), keys.next.is_some()), ("acme", true, false));
+    let data = [("legacy-current", KEY), ("legacy-previous", KEY), ("legacy-next", &[])];
+    let facts = KeyFacts::parse(secret("signing-keys-acme", &[LABEL], &data)).unwrap();
+    let legacy = &facts.keys.legacy;
+    assert_eq!((facts.issuer.as_str(), legacy.previous.is_some(), legacy.next.is_some()), ("acme", true, false));
 }
 
+#[test]
+fn one_damaged_key_does_not_keep_the_others_from_serving() {
+    let data = [("legacy-current", KEY), ("legacy-previous", &KEY[1..])];
+    let facts = KeyFacts::parse(secret("signing-keys-acme", &[LABEL], &data)).unwrap();
+    assert!(facts.keys.legacy.current.is_some() && facts.keys.legacy.previous.is_none());
+    assert_eq!(
+        facts.keys.problems[0].to_string(),
+        "legacy-previous: an HS256 key needs at least 32 bytes (RFC 7518 section 3.2), this one has 31"
+    );
+}
+
+const NONE: &str = "it has no signing key that can be used: delete it to have new keys made";
+
 #[rstest]
-#[case("signing-keys-acme", &[], &[(CURRENT, KEY)], "it has no label keyrota.dev/issuer: delete it to have new keys made")]
-#[case("other", &[LABEL], &[(CURRENT, KEY)], "its name should be signing-keys-acme: a copy is not accepted, delete it")]
-#[case("signing-keys-acme", &[LABEL], &[], "it has no key legacy-current: delete it to have new keys made")]
-#[case("signing-keys-acme", &[LABEL], &[(CURRENT, &KEY[1..])], "legacy-current: an HS256 key needs at least 32 bytes (RFC 7518 section 3.2), this one has 31")]
-#[case("signing-keys-acme", &[LABEL], &[(CURRENT, KEY), ("legacy-next", b"x")], "legacy-next: an HS256 key needs at least 32 bytes (RFC 7518 section 3.2), this one has 1")]
+#[case("signing-keys-acme", &[], &[("legacy-current", KEY)], "it has no label keyrota.dev/issuer: delete it to have new keys made")]
+#[case("other", &[LABEL], &[("legacy-current", KEY)], "its name should be signing-keys-acme: a copy is not accepted, delete it")]
+#[case("signing-keys-acme", &[LABEL], &[], NONE)]
+#[case("signing-keys-acme", &[LABEL], &[("legacy-current", &KEY[1..]), ("x.p8", KEY), ("keys.json", b"{")], NONE)]
 fn keys_that_cannot_be_used_say_why(
     #[case] name: &str,
     #[case] labels: &[(&str, &str)],

@@ -76,7 +76,11 @@ fn record(object: Secret) -> Result<Item, FactsError> {
 }
 
 fn keys(object: Secret) -> Result<Item, FactsError> {
-    KeyFacts::parse(object).map(Box::new).map(Item::Keys)
+    let facts = KeyFacts::parse(object)?;
+    for problem in &facts.keys.problems {
+        warn!(issuer = facts.issuer, %problem, "a signing key is left out: the others go on");
+    }
+    Ok(Item::Keys(Box::new(facts)))
 }
 
 fn issuer(mut object: crate::api::TokenIssuer) -> Result<Item, FactsError> {

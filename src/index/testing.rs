@@ -11,15 +11,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use zeroize::Zeroizing;
 
 use super::live::{Labelled, Live, LiveError};
 use super::{AccountFacts, Accounts, Feed, Index, Item, KeyFacts, Kind, Listing, RecordFacts};
 use crate::api::service_account::{Mode, Reason};
 use crate::api::{Timestamp, TokenIssuer, TokenIssuerSpec, UserGroup, UserGroupSpec};
 use crate::domain::credential::{State, Version};
+use crate::domain::keys::Keys;
 use crate::domain::names::client_id_label;
 use crate::domain::record::{Owner, Record};
-use crate::domain::token::Hs256Key;
 use crate::domain::verifier::{HashCost, hash};
 
 pub(crate) const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -163,8 +164,8 @@ fn meta(name: &str, born: i64) -> ObjectMeta {
 }
 
 pub(crate) fn keys(issuer: &str) -> Item {
-    let current = Hs256Key::from_bytes(KEY).unwrap();
-    Item::Keys(Box::new(KeyFacts { issuer: issuer.into(), current, previous: None, next: None }))
+    let content = [("legacy-current".to_owned(), Zeroizing::new(KEY.to_vec()))].into();
+    Item::Keys(Box::new(KeyFacts { issuer: issuer.into(), keys: Arc::new(Keys::parse(content)) }))
 }
 
 /// An index with a complete, empty list of everything, and keys of the issuer `default`.

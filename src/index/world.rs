@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::facts::KeyFacts;
 use crate::api::{TokenIssuer, UserGroup};
 use crate::domain::issuer::{Issuer, Issuers};
+use crate::domain::keys::Keys;
 
 /// One consistent view of issuers, keys and groups.
 #[derive(Debug, Default)]
@@ -29,8 +30,8 @@ impl World {
 
     /// The keys of an issuer, once its Secret has been seen.
     #[must_use]
-    pub fn keys_of(&self, issuer: &str) -> Option<&KeyFacts> {
-        self.keys.get(issuer)
+    pub fn keys_of(&self, issuer: &str) -> Option<&Keys> {
+        self.keys.get(issuer).map(|facts| &*facts.keys)
     }
 
     /// The groups among `names` that exist and hold for accounts of `issuer`, in the same order.

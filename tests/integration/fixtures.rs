@@ -10,9 +10,9 @@ use keyrota::api::Timestamp;
 use keyrota::api::service_account::{Mode, Reason};
 use keyrota::clock::{Clock, SystemClock};
 use keyrota::domain::credential::{State, Version};
+use keyrota::domain::keys::Keys;
 use keyrota::domain::names::client_id_label;
 use keyrota::domain::record::{Owner, Record};
-use keyrota::domain::token::Hs256Key;
 use keyrota::domain::verifier::{HashCost, hash};
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies};
@@ -21,6 +21,7 @@ use keyrota::gateway::metrics::Metrics;
 use keyrota::index::live::{Labelled, Live, LiveError};
 use keyrota::index::{AccountFacts, Feed, Index, Item, KeyFacts, Kind, Listing, RecordFacts};
 use rand::rngs::SysRng;
+use zeroize::Zeroizing;
 
 /// The HS256 key of the issuer `default`.
 pub const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -85,8 +86,8 @@ pub fn index(accounts: &[(AccountFacts, RecordFacts)]) -> anyhow::Result<Arc<Ind
 }
 
 fn signing_key() -> anyhow::Result<Item> {
-    let current = Hs256Key::from_bytes(KEY)?;
-    Ok(Item::Keys(Box::new(KeyFacts { issuer: "default".into(), current, previous: None, next: None })))
+    let content = [("legacy-current".to_owned(), Zeroizing::new(KEY.to_vec()))].into();
+    Ok(Item::Keys(Box::new(KeyFacts { issuer: "default".into(), keys: Arc::new(Keys::parse(content)) })))
 }
 
 /// The gateway itself.

@@ -1,0 +1,174 @@
+//! One event as one JSON object on a line, with the field names of tracing-subscriber's own JSON format.
+//!
+//! Written here because that one costs a warm token request as much as everything else together: it formats the date
+//! anew for each line and goes through a serializer for each field.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write};
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, Timelike, Utc};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::clock::{Clock, SystemClock};
+
+/// The format.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JsonLines;
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let about = event.metadata();
+        line.write_str("{\"timestamp\":\"")?;
+        write_time(&mut line, SystemClock.now())?;
+        line.write_str("\",\"level\":\"")?;
+        line.write_str(level(*about.level()))?;
+        line.write_char('"')?;
+        let mut fields = Fields { line: &mut line, result: Ok(()) };
+        event.record(&mut fields);
+        fields.result?;
+        line.write_str(",\"target\":\"")?;
+        line.write_str(about.target())?;
+        line.write_str("\"}\n")
+    }
+}
+
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARN",
+        Level::INFO => "INFO",
+        Level::DEBUG => "DEBUG",
+        Level::TRACE => "TRACE",
+    }
+}
+
+thread_local! {
+    /// The second that was written last, and its text up to the fraction.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// RFC 3339 with microseconds, `2026-01-01T00:00:00.000001Z`.
+fn write_time(line: &mut impl Write, now: DateTime<Utc>) -> fmt::Result {
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != now.timestamp() {
+            *second = now.timestamp();
+            *text = now.trunc_subsecs(0).to_rfc3339_opts(SecondsFormat::Secs, true);
+            text.pop();
+        }
+        line.write_str(text)
+    })?;
+    // A leap second counts on in the fraction; 999,999 is as far as it goes here.
+    let mut micros = (now.nanosecond() / 1000).min(999_999);
+    let mut fraction = *b".000000Z";
+    for digit in fraction[1..7].iter_mut().rev() {
+        *digit = b"0123456789"[(micros % 10) as usize];
+        micros /= 10;
+    }
+    line.write_str(std::str::from_utf8(&fraction).map_err(|_| fmt::Error)?)
+}
+
+struct Fields<'a, W> {
+    line: &'a mut W,
+    result: fmt::Result,
+}
+
+impl<W: Write> Fields<'_, W> {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut W) -> fmt::Result) {
+        let mut put = || {
+            self.line.write_str(",\"")?;
+            self.line.write_str(field.name())?;
+            self.line.write_str("\":")
+        };
+        self.result = self.result.and_then(|()| put()).and_then(|()| value(self.line));
+    }
+}
+
+impl<W: Write> Visit for Fields<'_, W> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, |line| text(line, |quoted| quoted.write_str(value)));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, |line| write!(line, "{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, |line| write!(line, "{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, |line| write!(line, "{value}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, |line| if value.is_finite() { write!(line, "{value}") } else { line.write_str("null") });
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, |line| text(line, |quoted| write!(quoted, "{value:?}")));
+    }
+}
+
+fn text<W: Write>(line: &mut W, write: impl FnOnce(&mut Quoted<'_, W>) -> fmt::Result) -> fmt::Result {
+    line.write_char('"')?;
+    write(&mut Quoted(line))?;
+    line.write_char('"')
+}
+
+/// Escapes what is written through it (RFC 8259 section 7), so that nothing in a field can end the string or the line.
+struct Quoted<'a, W>(&'a mut W);
+
+impl<W: Write> Write for Quoted<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+            self.0.write_str(&rest[..at])?;
+            match rest.as_bytes()[at] {
+                b'"' => self.0.write_str("\\\"")?,
+                b'\\' => self.0.write_str("\\\\")?,
+                b'\n' => self.0.write_str("\\n")?,
+                control => write!(self.0, "\\u{control:04x}")?,
+            }
+            rest = &rest[at + 1..];
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("2026-01-01T00:00:00.000001Z")]
+    #[case("2026-01-01T00:00:00.999999Z")]
+    #[case("1999-12-31T23:59:59.500000Z")]
+    #[case("1969-12-31T23:59:59.000000Z")]
+    fn times_are_written_as_rfc_3339_in_any_order(#[case] expected: &str) {
+        for _ in 0..2 {
+            let mut text = String::new();
+            write_time(&mut text, DateTime::parse_from_rfc3339(expected).unwrap().to_utc()).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_logged_reads_back_from_json(value in "\\PC*|[\\x00-\\x7F]*") {
+            let mut line = String::new();
+            text(&mut line, |quoted| quoted.write_str(&value)).unwrap();
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(serde_json::from_str::<String>(&line).unwrap(), value);
+        }
+    }
+}
