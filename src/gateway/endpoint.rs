@@ -1,9 +1,11 @@
 //! The manual's endpoint from request to answer; counts and logs each exactly once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -14,21 +16,25 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rand::TryRng;
 use tracing::{error, info};
 
+use super::assertion::{Claimed, Foreign, Prover};
 use super::authenticate::{Authenticator, Finding, Presented};
 use super::basic::{self, BasicError, Candidate};
 use super::freshen::{Freshener, Pace};
 use super::grant::{Verdict, decide};
 use super::legacy::{answer, wire};
+use super::limit::client::Clients;
+use super::limit::{Attempt, Limiter};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
 use super::usage::Ledger;
-use super::verify::Verifier;
+use super::verify::{Verifier, random_key};
 use crate::api::Timestamp;
 use crate::clock::SharedClock;
+use crate::domain::assertion::Assertion;
 use crate::domain::issuer::Issuer;
 use crate::index::live::Live;
 use crate::index::{Accounts, World};
-use wire::WireError;
+use wire::{Asked, WireError};
 
 /// For the whole body; a caller that needs longer is no client of ours.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
@@ -41,6 +47,8 @@ pub struct App {
     body_time: Duration,
     metrics: Arc<Metrics>,
     ledger: Arc<Ledger>,
+    limiter: Limiter,
+    clients: Clients,
 }
 
 /// What an [`App`] is made of.
@@ -61,6 +69,10 @@ pub struct Dependencies {
     pub metrics: Arc<Metrics>,
     /// Where uses are noted.
     pub ledger: Arc<Ledger>,
+    /// What proves assertions.
+    pub foreign: Foreign,
+    /// Whose requests they are, for the limits.
+    pub clients: Clients,
 }
 
 /// What is known of a request, for its one line in the log.
@@ -78,16 +90,20 @@ impl App {
     /// # Errors
     /// When the random source fails.
     pub fn new<R: TryRng>(dependencies: Dependencies, random: &mut R) -> Result<Self, R::Error> {
-        let Dependencies { accounts, live, clock, max_stale, pace, body_time, metrics, ledger } = dependencies;
+        let Dependencies { accounts, live, clock, max_stale, pace, body_time, metrics, ledger, foreign, clients } =
+            dependencies;
         let verifier = Verifier::new(random, metrics.clone())?;
+        let prover = Prover::new(foreign, clock.clone(), random_key(random)?);
         let freshener = Freshener::new(live, accounts.clone(), pace, metrics.clone());
         Ok(Self {
-            authenticator: Authenticator { accounts, verifier, freshener },
+            authenticator: Authenticator { accounts, verifier, freshener, prover },
             clock,
             max_stale,
             body_time,
             metrics,
             ledger,
+            limiter: Limiter::default(),
+            clients,
         })
     }
 
@@ -121,35 +137,82 @@ impl App {
         }
         let issuer = issuer_of(world, &parts)?;
         seen.issuer = Some(&issuer.name);
-        let candidates = credentials(&parts.headers).map_err(Refusal::Credentials)?;
-        self.check_body(&parts.headers, body).await.map_err(Refusal::Request)?;
+        let credentials = credentials(&parts.headers);
+        // Only without a header can the credentials be in the body.
+        let alone = matches!(credentials, Err(BasicError::Missing));
+        let candidates = if alone { Vec::new() } else { credentials.map_err(Refusal::Credentials)? };
+        let asked = self.read_body(&parts.headers, body).await.map_err(Refusal::Request)?;
         let now = Timestamp::from(now);
         seen.now = Some(now);
         let presented = Presented { world, issuer, candidates: &candidates, now };
-        seen.finding = self.authenticate(&presented).await?;
-        if seen.finding.entry.is_none() {
-            seen.stranger = candidates.first().map(|first| self.authenticator.verifier.pseudonym(&first.client_id));
+        match asked.assertion {
+            Some(_) if !alone => return Err(Refusal::Request(WireError::TwoMethods)),
+            Some(text) => {
+                let assertion = Assertion::read(&text)?;
+                let client_id = assertion.subject().unwrap_or_default();
+                seen.stranger = Some(self.authenticator.verifier.pseudonym(client_id));
+                let attempt = self.attempt(&parts, client_id, &text);
+                let limited = attempt.and_then(|attempt| self.limiter.check(attempt).err());
+                let ours = issuer.oauth.issuer.as_deref();
+                let asked = asked.client_id.as_deref();
+                let claimed = Claimed { world, issuer, assertion: &assertion, client_id: asked, ours, limited, now };
+                let finding = Box::pin(self.authenticator.assertion(&claimed)).await;
+                let result = finding.and_then(|finding| {
+                    seen.finding = finding;
+                    sign(&presented, &seen.finding)
+                });
+                self.judged(attempt, limited, result)
+            }
+            None if alone => Err(Refusal::Credentials(BasicError::Missing)),
+            None => {
+                if let Some(finding) = self.authenticator.recall(&presented) {
+                    self.metrics.remembered.inc();
+                    seen.finding = finding;
+                    return sign(&presented, &seen.finding);
+                }
+                let Some(first) = candidates.first() else { return Err(Refusal::Internal) };
+                let attempt = self.attempt(&parts, &first.client_id, &first.secret);
+                attempt.map_or(Ok(()), |attempt| self.limiter.check(attempt))?;
+                // In a box, because it is rare and large: every request would carry room for it.
+                seen.finding = Box::pin(self.authenticator.verify(&presented)).await?;
+                if seen.finding.entry.is_none() {
+                    seen.stranger = Some(self.authenticator.verifier.pseudonym(&first.client_id));
+                }
+                let result = sign(&presented, &seen.finding);
+                self.judged(attempt, None, result)
+            }
         }
-        sign(&presented, &seen.finding)
     }
 
-    async fn check_body(&self, headers: &HeaderMap, body: Body) -> Result<(), WireError> {
+    /// What the limits know of a request whose credentials are not remembered.
+    fn attempt(&self, parts: &Parts, client_id: &str, content: &str) -> Option<Attempt> {
+        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+        self.limiter.attempt(&self.clients.of(*peer, &parts.headers), client_id, content)
+    }
+
+    /// Counts a failure; one that was limited already is answered so.
+    fn judged<T>(
+        &self,
+        attempt: Option<Attempt>,
+        limited: Option<Refusal>,
+        result: Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let Some(attempt) = attempt else { return result };
+        result.map_err(|refusal| {
+            if !refusal.is_failure() {
+                return refusal;
+            }
+            self.limiter.failed(attempt);
+            limited.unwrap_or(refusal)
+        })
+    }
+
+    async fn read_body(&self, headers: &HeaderMap, body: Body) -> Result<Asked, WireError> {
         if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
             return Err(WireError::Compressed);
         }
         let body = read(body, self.body_time).await?;
-        wire::check(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()), &body)
-    }
-
-    async fn authenticate(&self, presented: &Presented<'_>) -> Result<Finding, Refusal> {
-        match self.authenticator.recall(presented) {
-            Some(finding) => {
-                self.metrics.remembered.inc();
-                Ok(finding)
-            }
-            // In a box, because it is rare and large: every request would carry room for it.
-            None => Box::pin(self.authenticator.verify(presented)).await,
-        }
+        wire::read(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()), &body)
     }
 
     /// Counts, logs and answers: every request comes through here once.

@@ -4,6 +4,7 @@
 use super::refusal::Refusal;
 use crate::api::Timestamp;
 use crate::api::service_account::Mode;
+use crate::domain::assertion::AssertionError;
 use crate::domain::claims::LegacyClaims;
 use crate::domain::issuer::Issuer;
 use crate::index::{Entry, VersionFacts, World};
@@ -19,6 +20,8 @@ pub struct Question<'a> {
     pub entry: Option<&'a Entry>,
     /// The version whose secret was presented.
     pub verified: Option<&'a VersionFacts>,
+    /// Whether it was proven by an assertion instead.
+    pub asserted: bool,
     /// Whether a live read has confirmed what the watch said, so that a refusal cannot be the watch's lateness.
     pub confirmed: bool,
     /// The present time.
@@ -47,18 +50,25 @@ pub fn decide(question: Question<'_>) -> Verdict<'_> {
 }
 
 fn check<'a>(question: &Question<'a>) -> Result<LegacyClaims<'a>, Refusal> {
-    let Question { world, issuer, entry, verified, confirmed: _, now } = *question;
+    let Question { world, issuer, entry, verified, asserted, confirmed: _, now } = *question;
     let entry = entry.ok_or(Refusal::Unknown)?;
-    stands(entry)?;
-    let version = verified.ok_or(Refusal::WrongSecret)?;
-    if !works(entry, version, now) {
-        return Err(Refusal::Ended);
-    }
+    let client_id = match stands(entry) {
+        Err(Refusal::External) if asserted => entry.record.external_client_id.as_deref().ok_or(Refusal::Unknown)?,
+        Err(refusal) => return Err(refusal),
+        Ok(()) if asserted => return Err(AssertionError::Internal.into()),
+        Ok(()) => {
+            let version = verified.ok_or(Refusal::WrongSecret)?;
+            if !works(entry, version, now) {
+                return Err(Refusal::Ended);
+            }
+            &version.client_id
+        }
+    };
     if world.keys_of(&issuer.name).is_none() {
         return Err(Refusal::NoKey);
     }
     let groups = world.groups_of(&entry.account.groups, &issuer.name);
-    Ok(LegacyClaims::new(issuer, &entry.account.owner, &version.client_id, groups, now))
+    Ok(LegacyClaims::new(issuer, &entry.account.owner, client_id, groups, now))
 }
 
 /// Whether an account may have tokens at all.
@@ -137,6 +147,7 @@ mod tests {
             issuer: world.issuer_of_host("").unwrap(),
             entry,
             verified: entry.zip(verified).and_then(|(entry, at)| entry.record.versions.get(at)),
+            asserted: false,
             confirmed,
             now,
         };
@@ -178,6 +189,30 @@ mod tests {
     }
 
     #[test]
+    fn an_assertion_proves_an_external_account_alone_and_does_not_outdo_disabling() {
+        let refusal = |fixture: Fixture| {
+            let (world, entry) = (world(), entry(&fixture));
+            let question = Question {
+                world: &world,
+                issuer: world.issuer_of_host("").unwrap(),
+                entry: Some(&entry),
+                verified: entry.record.versions.first(),
+                asserted: true,
+                confirmed: true,
+                now: present(),
+            };
+            match decide(question) {
+                Verdict::Claims(claims) => Ok(claims.client_id.to_owned()),
+                Verdict::Refused(refusal) | Verdict::Unsure(refusal) => Err(refusal),
+            }
+        };
+        assert_eq!(refusal(account("a").external("sys:a")), Ok("sys:a".into()));
+        assert_eq!(refusal(account("a").external("sys:a").disabled()), Err(Refusal::Disabled));
+        assert_eq!(refusal(account("a").external("sys:a").deleting()), Err(Refusal::Deleted));
+        assert_eq!(refusal(account("a").current(ID, "s")), Err(AssertionError::Internal.into()));
+    }
+
+    #[test]
     fn an_issuer_without_a_key_refuses_with_503_and_asks_nobody() {
         let (world, entry) = (world(), entry(&account("a").of_namespace("acme").current(ID, "s")));
         let question = Question {
@@ -185,6 +220,7 @@ mod tests {
             issuer: world.issuer_of_host("acme.example").unwrap(),
             entry: Some(&entry),
             verified: entry.record.versions.first(),
+            asserted: false,
             confirmed: false,
             now: present(),
         };
@@ -233,6 +269,7 @@ mod tests {
             issuer: world.issuer_of_host("").unwrap(),
             entry: Some(&entry),
             verified: entry.record.versions.first(),
+            asserted: false,
             confirmed: false,
             now: present(),
         };

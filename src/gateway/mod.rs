@@ -3,6 +3,7 @@
 //! `request → wire, basic → authenticate → grant → token → answer`. What thinks is pure (`basic`, `legacy::wire`,
 //! `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
 
+pub mod assertion;
 pub mod authenticate;
 pub mod basic;
 pub mod certificate;
@@ -11,6 +12,7 @@ pub mod freshen;
 pub mod grant;
 pub mod health;
 pub mod legacy;
+pub mod limit;
 pub mod metrics;
 pub mod refusal;
 pub mod router;

@@ -57,6 +57,7 @@ pub fn account(name: &str, client_id: &str, secret: &str) -> anyhow::Result<(Acc
         deleting: false,
         enabled: true,
         mode: Mode::Internal,
+        last_access: None,
         external_client_id: None,
         trusted_issuer: None,
         groups: Vec::new(),
@@ -101,6 +102,8 @@ pub fn app(
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<App> {
     let dependencies = Dependencies {
+        foreign: Default::default(),
+        clients: Default::default(),
         ledger: Arc::default(),
         accounts: index.clone(),
         live,

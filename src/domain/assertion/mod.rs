@@ -114,6 +114,24 @@ pub enum AssertionError {
     NotAuthenticated,
 }
 
+impl AssertionError {
+    /// Whether it is no assertion at all, rather than a wrong one.
+    #[must_use]
+    pub fn is_unreadable(self) -> bool {
+        matches!(
+            self,
+            Self::TooLong
+                | Self::NotAJwt
+                | Self::Repeated
+                | Self::Critical
+                | Self::Algorithm
+                | Self::BadKid
+                | Self::BadTime
+                | Self::NoClientId
+        )
+    }
+}
+
 impl From<Unfit> for AssertionError {
     fn from(unfit: Unfit) -> Self {
         match unfit {
@@ -126,6 +144,7 @@ impl From<Unfit> for AssertionError {
 
 /// An assertion taken apart; nothing of it is proven. No `Debug`: as a whole it is a credential.
 pub struct Assertion<'a> {
+    text: &'a str,
     message: &'a str,
     signature: &'a str,
     algorithm: Algorithm,
@@ -156,6 +175,7 @@ impl<'a> Assertion<'a> {
             Some(_) => return Err(AssertionError::BadKid),
         };
         Ok(Self {
+            text,
             message,
             signature,
             algorithm: algorithm.ok_or(AssertionError::Algorithm)?,
@@ -164,16 +184,22 @@ impl<'a> Assertion<'a> {
         })
     }
 
+    /// All of it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text
+    }
+
     /// The claim `iss`, unproven: it only says whose keys to try.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.text("iss")
+        self.claim("iss")
     }
 
     /// The claim `sub`, unproven.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.text("sub")
+        self.claim("sub")
     }
 
     /// Checks the signature with the one key that is meant.
@@ -217,12 +243,12 @@ impl<'a> Assertion<'a> {
     /// # Errors
     /// When it is missing or cannot be one.
     pub fn client_id(&self, claim: &str) -> Result<&str, AssertionError> {
-        let id = self.text(claim).filter(|id| (1..=MAX_CLIENT_ID).contains(&id.len()));
+        let id = self.claim(claim).filter(|id| (1..=MAX_CLIENT_ID).contains(&id.len()));
         id.ok_or(AssertionError::NoClientId)
     }
 
-    fn text(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim).and_then(Value::as_str)
+    fn claim(&self, name: &str) -> Option<&str> {
+        self.claims.get(name).and_then(Value::as_str)
     }
 
     /// A NumericDate (RFC 7519 section 2): seconds, perhaps with a fraction.
