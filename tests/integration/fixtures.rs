@@ -17,6 +17,7 @@ use keyrota::domain::verifier::{HashCost, hash};
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies};
 use keyrota::gateway::freshen::Pace;
+use keyrota::gateway::limit::client::Clients;
 use keyrota::gateway::metrics::Metrics;
 use keyrota::index::live::{Labelled, Live, LiveError};
 use keyrota::index::{AccountFacts, Feed, Index, Item, KeyFacts, Kind, Listing, RecordFacts};
@@ -101,9 +102,23 @@ pub fn app(
     body_time: Option<std::time::Duration>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<App> {
+    app_behind(Clients::default(), index, live, body_time, metrics)
+}
+
+/// The gateway itself, behind proxies.
+///
+/// # Errors
+/// When there is no randomness.
+pub fn app_behind(
+    clients: Clients,
+    index: &Arc<Index>,
+    live: Arc<dyn Live>,
+    body_time: Option<std::time::Duration>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<App> {
     let dependencies = Dependencies {
         foreign: Default::default(),
-        clients: Default::default(),
+        clients,
         ledger: Arc::default(),
         accounts: index.clone(),
         live,

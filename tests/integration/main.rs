@@ -10,7 +10,11 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod external_accounts;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod foreign_keys;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
@@ -25,6 +29,8 @@ mod leadership;
 mod legacy_gateway;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]
