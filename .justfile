@@ -29,6 +29,10 @@ properties:
 regenerations:
     KEYROTA_REGENERATIONS=1000 cargo test --locked --test integration regenerations -- --nocapture
 
+# A year of fifty accounts, from deadline to deadline: about five minutes, where a normal run has sixty days of twelve
+year:
+    cargo test --locked --test integration a_year_of -- --ignored --nocapture
+
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:
     cargo bench {{ ARGS }}

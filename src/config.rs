@@ -25,6 +25,22 @@ pub struct ClusterArgs {
     pub watch_namespaces: Vec<String>,
 }
 
+/// Where clients find the gateway; what controller and gateway must agree on.
+#[derive(Args, Clone, Debug)]
+pub struct ExternalArgs {
+    /// The gateway's URL as clients see it; it goes into tokens, metadata and every published Secret
+    #[arg(long, env = "KEYROTA_EXTERNAL_URL", default_value = "https://localhost:31443", value_name = "URL")]
+    external_url: String,
+}
+
+impl ExternalArgs {
+    /// Without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.external_url.trim_end_matches('/')
+    }
+}
+
 impl ClusterArgs {
     /// A client for this role: no hidden retries (kube's own would repeat a create after a 504 and honour any
     /// Retry-After), and no read that can hang for ever. Watches stay below the read time-out by their bookmarks and

@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
 use super::shape::{DNS_LABEL, DNS_SUBDOMAIN, DURATION, EMAIL, HOST, HTTP_URL, HTTPS_URL, ISSUER_URL, PRINTABLE};
+use super::{Condition, Timestamp};
 
 /// One tenant's token settings. The one named default serves every namespace that no other issuer lists.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -264,10 +264,43 @@ pub struct TokenIssuerStatus {
     /// The generation that this status was computed from; -1 before the first time.
     #[serde(default)]
     pub observed_generation: i64,
-    /// Ready, and what is wrong if it is not.
+    /// Ready, and what is wrong if it is not; KeysLost and KeysDamaged while they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The signing keys, in the order in which they sign.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub signing_keys: Vec<SigningKeyStatus>,
+}
+
+/// One signing key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SigningKeyStatus {
+    /// Its kid in the JWKS; an HS256 key has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// ES256, RS256, EdDSA or HS256.
+    pub algorithm: String,
+    /// Next, Current or Previous.
+    pub state: KeyState,
+    /// From when on it signs, until another does.
+    pub signs_from: Timestamp,
+    /// When it is dropped, once another follows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
+}
+
+/// What a signing key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum KeyState {
+    /// Published, but not yet signing.
+    Next,
+    /// The one that signs.
+    Current,
+    /// No longer signing; its tokens may still be about.
+    Previous,
 }
 
 fn zero() -> String {

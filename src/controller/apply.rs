@@ -133,7 +133,7 @@ async fn publish(
     version: &Version,
     secret: &SecretString,
 ) -> Result<Sight, Error> {
-    let endpoints = context.endpoints(sight.issuer_host.as_deref());
+    let endpoints = context.endpoints(&sight.issuer);
     let publication = Publication::of(&sight.observed.account.owner, settings, version, &endpoints);
     let written = write_secret(context, &sight, settings, &publication, secret).await?;
     sight.observed.secret = Seen::Ours { holds: Some(version.version), outdated: Vec::new() };

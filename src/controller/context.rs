@@ -1,6 +1,6 @@
 //! What every pass needs: the way to the cluster, what the watches have seen, and a little memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
 use secrecy::SecretString;
 
+use super::backlog::Backlog;
 use super::deadlines::Deadlines;
 use super::metrics::Metrics;
 use super::notify::{Outbox, Ways};
@@ -19,7 +20,7 @@ use super::usage::Board;
 use crate::api::{ServiceAccount, TokenIssuer, UserGroup};
 use crate::clock::SharedClock;
 use crate::domain::credential::SecretHash;
-use crate::domain::issuer::Issuers;
+use crate::domain::issuer::{Issuer, Issuers};
 use crate::domain::publication::Endpoints;
 use crate::domain::record::Record;
 use crate::domain::verifier::HashCost;
@@ -97,6 +98,10 @@ pub struct Context {
     pub failures: Mutex<HashMap<String, u32>>,
     /// The last attempt to restart workloads, by account UID.
     pub restarts: Mutex<HashMap<String, Attempt>>,
+    /// Issuers that are known to have signing keys, by name and UID: without them they are lost.
+    pub keyed: Mutex<HashSet<(String, String)>>,
+    /// Passes that wait or are under way.
+    pub backlog: Backlog,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -111,6 +116,7 @@ impl Context {
         settings: Settings,
         stores: Stores,
         deadlines: Arc<Deadlines>,
+        backlog: Backlog,
     ) -> Self {
         let reporter = Reporter { controller: "keyrota-controller".into(), instance: None };
         Self {
@@ -128,6 +134,8 @@ impl Context {
             usage: Board::default(),
             failures: Mutex::default(),
             restarts: Mutex::default(),
+            keyed: Mutex::default(),
+            backlog,
             outbox: Outbox::default(),
         }
     }
@@ -154,16 +162,9 @@ impl Context {
         self.stores.accounts.iter().find_map(|store| store.get(&key))
     }
 
-    /// Where clients of an issuer find the gateway: at the issuer's first host, else at the external URL.
-    pub fn endpoints(&self, issuer_host: Option<&str>) -> Endpoints {
-        let external = &self.settings.external_url;
-        let base = issuer_host.map_or_else(|| external.clone(), |host| with_host(external, host));
-        Endpoints {
-            token_url: format!("{base}/avxapi/acctmgmt-get-service-token?gwsource=external"),
-            issuer: base.clone(),
-            jwks_uri: format!("{base}/.well-known/jwks.json"),
-            ca_crt: self.ca.read().clone(),
-        }
+    /// Where clients of an issuer find the gateway.
+    pub fn endpoints(&self, issuer: &Issuer) -> Endpoints {
+        Endpoints::of(issuer, &self.settings.external_url, self.ca.read().clone())
     }
 
     /// Keeps a record as we wrote it until the watch has caught up. Passes and the outbox write, each fenced, but they
@@ -184,10 +185,4 @@ impl Context {
         self.restarts.lock().remove(uid);
         self.usage.forget(uid);
     }
-}
-
-/// The external URL with another host and the same port.
-fn with_host(external: &str, host: &str) -> String {
-    let port = external.parse::<http::Uri>().ok().and_then(|uri| uri.port_u16());
-    port.map_or_else(|| format!("https://{host}"), |port| format!("https://{host}:{port}"))
 }

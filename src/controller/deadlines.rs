@@ -3,8 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::Stream;
-use futures::stream::unfold;
 use kube::runtime::reflector::ObjectRef;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -42,6 +40,10 @@ impl Queue {
         let (time, key) = self.by_time.first().cloned()?;
         (time <= now).then(|| self.set(&key, None)).map(|()| key)
     }
+
+    fn next_time(&self) -> Option<Timestamp> {
+        self.by_time.first().map(|(time, _)| *time)
+    }
 }
 
 impl Deadlines {
@@ -56,23 +58,22 @@ impl Deadlines {
         self.changed.notify_one();
     }
 
-    /// The accounts that are due, each once for each deadline, for ever.
-    pub fn due(self: Arc<Self>) -> impl Stream<Item = ObjectRef<ServiceAccount>> + Send {
-        unfold(self, |deadlines| async move {
-            let (namespace, name) = deadlines.next().await;
-            Some((ObjectRef::new(&name).within(&namespace), deadlines))
-        })
+    /// The first deadline of all.
+    pub fn next_time(&self) -> Option<Timestamp> {
+        self.queue.lock().next_time()
     }
 
-    async fn next(&self) -> Key {
+    /// Tells of the accounts that are due, each once for each deadline, for ever. In one step with taking the deadline
+    /// away, so that who looks finds the account either here or with those who were told.
+    pub async fn tell(&self, tell: impl Fn(ObjectRef<ServiceAccount>)) {
         loop {
             let changed = self.changed.notified();
             let first = {
                 let mut queue = self.queue.lock();
-                if let Some(key) = queue.take_due(self.clock.timestamp()) {
-                    return key;
+                while let Some((namespace, name)) = queue.take_due(self.clock.timestamp()) {
+                    tell(ObjectRef::new(&name).within(&namespace));
                 }
-                queue.by_time.first().map(|(time, _)| *time)
+                queue.next_time()
             };
             match first {
                 Some(time) => tokio::select! {
@@ -90,7 +91,14 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use chrono::{DateTime, TimeDelta};
-    use futures::{FutureExt, StreamExt};
+
+    /// Runs until there is nothing left to do without another deadline, and returns who was told of.
+    async fn told(deadlines: &Deadlines) -> Vec<String> {
+        let told = Mutex::new(Vec::new());
+        let telling = deadlines.tell(|account| told.lock().push(account.name));
+        assert!(futures::poll!(Box::pin(telling)).is_pending());
+        told.into_inner()
+    }
 
     #[tokio::test]
     async fn an_account_is_due_at_its_last_set_deadline_and_only_once() {
@@ -99,24 +107,29 @@ mod tests {
         let deadlines = Deadlines::new(Arc::new(clock.clone()));
         deadlines.set("shop", "a", Some(start.saturating_add(TimeDelta::seconds(5))));
         deadlines.set("shop", "a", Some(start.saturating_add(TimeDelta::seconds(10))));
-        let mut due = Box::pin(deadlines.clone().due());
-        assert!(due.next().now_or_never().is_none());
+        assert_eq!(deadlines.next_time(), Some(start.saturating_add(TimeDelta::seconds(10))));
+        assert!(told(&deadlines).await.is_empty());
         clock.advance(TimeDelta::seconds(9));
-        assert!(due.next().now_or_never().is_none());
+        assert!(told(&deadlines).await.is_empty());
         clock.advance(TimeDelta::seconds(1));
-        assert_eq!(due.next().await.map(|account| account.name), Some("a".into()));
+        assert_eq!(told(&deadlines).await, ["a"]);
         clock.advance(TimeDelta::days(400));
-        assert!(due.next().now_or_never().is_none());
+        assert!(told(&deadlines).await.is_empty());
     }
 
     #[tokio::test]
     async fn a_deadline_that_is_set_while_waiting_is_seen() {
         let clock = ManualClock::at(DateTime::from_timestamp(1_000, 0).unwrap());
         let deadlines = Deadlines::new(Arc::new(clock.clone()));
-        let mut due = Box::pin(deadlines.clone().due());
-        let mut next = due.next();
-        assert!(futures::poll!(&mut next).is_pending());
+        let told = Mutex::new(Vec::new());
+        let mut telling = Box::pin(deadlines.tell(|account| told.lock().push(account.name)));
+        assert!(futures::poll!(&mut telling).is_pending());
         deadlines.set("shop", "a", Some(clock.timestamp()));
-        assert_eq!(next.await.map(|account| account.name), Some("a".into()));
+        deadlines.set("shop", "b", Some(clock.timestamp().saturating_add(TimeDelta::seconds(1))));
+        assert!(futures::poll!(&mut telling).is_pending());
+        assert_eq!(*told.lock(), ["a"]);
+        clock.advance(TimeDelta::seconds(1));
+        assert!(futures::poll!(&mut telling).is_pending());
+        assert_eq!(*told.lock(), ["a", "b"]);
     }
 }

@@ -4,6 +4,8 @@
 use thiserror::Error;
 
 use crate::domain::record::RecordError;
+use crate::domain::signing::KeyError;
+use crate::domain::token::KeyTooShort;
 use crate::domain::verifier::HashError;
 use crate::entropy::EntropyError;
 
@@ -36,9 +38,27 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A bug, kept to the account that met it.
+    #[error("the pass panicked: this is a bug, please report it with the text beside it in the log")]
+    Panicked,
     /// A worker of the blocking pool was lost.
-    #[error("hashing was interrupted")]
+    #[error("hashing, or making a key, was interrupted")]
     Interrupted,
+    /// A Secret that is not ours has the name of one with signing keys.
+    #[error("the Secret {0} has another type than ours: delete it, and it is made anew")]
+    ForeignKeys(String),
+    /// Signing keys written by a newer binary.
+    #[error("the Secret {0} was written by a newer version of keyrota: run that again")]
+    KeysTooNew(String),
+    /// A signing key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// An HS256 key could not be made.
+    #[error(transparent)]
+    LegacyKey(#[from] KeyTooShort),
+    /// Never: the ring of signing keys is plain data.
+    #[error("the ring of signing keys cannot be written: {0}")]
+    Ring(#[from] serde_json::Error),
 }
 
 /// How a call failed.

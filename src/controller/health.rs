@@ -11,6 +11,7 @@ use http::{HeaderName, StatusCode};
 use kube::runtime::reflector::Store;
 use prometheus_client::registry::Registry;
 
+use super::backlog::Backlog;
 use super::context::Stores;
 use super::metrics::{Inventory, Metrics};
 use super::notify;
@@ -25,11 +26,17 @@ pub struct Health {
 
 impl Health {
     /// Of these watches.
-    pub fn new(stores: Stores, pulses: Vec<Arc<Pulse>>, metrics: Metrics, notices: &notify::Metrics) -> Self {
+    pub fn new(
+        stores: Stores,
+        pulses: Vec<Arc<Pulse>>,
+        metrics: Metrics,
+        backlog: Backlog,
+        notices: &notify::Metrics,
+    ) -> Self {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         notices.register(&mut registry);
-        let inventory = Inventory { stores: stores.clone(), pulses: pulses.clone(), metrics };
+        let inventory = Inventory { stores: stores.clone(), pulses: pulses.clone(), metrics, backlog };
         registry.register_collector(Box::new(inventory));
         Self { stores, pulses, registry }
     }

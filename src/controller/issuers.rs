@@ -1,105 +1,123 @@
 //! Token issuers: every one has signing keys of its own, and a status that says what is wrong with it.
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PostParams;
-use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource};
+mod copy;
+mod keys;
+mod status;
 
-use super::calls::{call, find};
+use chrono::TimeDelta;
+use kube::runtime::reflector::ObjectRef;
+
 use super::context::Context;
 use super::error::Error;
-use crate::api::{Condition, ConditionStatus, MANAGED_BY, MANAGER, TYPE_SIGNING_KEYS, TokenIssuer, TokenIssuerStatus};
+use crate::api::{ConditionStatus, Timestamp, TokenIssuer};
 use crate::domain::issuer::{Issuer, Issuers};
-use crate::domain::names;
+use copy::Published;
+use keys::Kept;
+use status::Verdict;
 
-/// The data key of the HS256 key that signs the manual's tokens.
-const LEGACY_CURRENT: &str = "legacy-current";
-/// RFC 7518 section 3.2: at least as long as the hash; twice as long costs nothing.
-const LEGACY_KEY_LENGTH: usize = 64;
+/// How often a copy of the HS256 keys is looked at: nothing tells when it was touched, or when what is in its way goes.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(60);
 
-/// Brings all issuers' keys and statuses up to date; the first error does not keep the others waiting.
-pub async fn ensure_all(context: &Context) -> Result<(), Error> {
+/// Brings all issuers' keys and statuses up to date, and tells when to look again though nothing happens. The first error
+/// does not keep the others waiting.
+pub async fn ensure_all(context: &Context) -> (Option<Timestamp>, Result<(), Error>) {
     let issuers = context.issuers();
-    let mut outcome = Ok(());
+    let (mut outcome, mut wakes) = (Ok(()), Vec::new());
     for issuer in issuers.iter() {
-        outcome = outcome.and(ensure_keys(context, &issuer.name).await);
+        let Some(part) = part_in(context, issuer) else { continue };
+        let object = context.stores.issuers.get(&ObjectRef::new(&issuer.name));
+        let looked = ensure(context, &issuers, issuer, object.as_deref(), part).await;
+        match looked {
+            Ok(wake) => wakes.extend(wake),
+            Err(error) => outcome = outcome.and(Err(error)),
+        }
     }
     for object in context.stores.issuers.state() {
-        outcome = outcome.and(report(context, &issuers, &object).await);
+        let name = object.metadata.name.clone().unwrap_or_default();
+        if let Err(problem) = Issuer::parse(&name, &object.spec) {
+            let ready = Verdict::ready(ConditionStatus::False, "InvalidSpec", problem.to_string());
+            outcome = outcome.and(status::write(context, &object, None, ready).await);
+        }
     }
-    outcome
+    (wakes.into_iter().min(), outcome)
 }
 
-/// Creates the keys of an issuer that has none. They belong to the issuer object, so they go with it and a namesake
-/// made later gets keys of its own; those of `default`, which may exist without an object, belong to nobody.
-async fn ensure_keys(context: &Context, issuer: &str) -> Result<(), Error> {
-    let secrets = context.own_secrets();
-    let name = names::signing_keys(issuer);
-    if find(|| format!("read the Secret {name}"), secrets.get(&name)).await?.is_some() {
-        return Ok(());
-    }
-    let mut key = vec![0; LEGACY_KEY_LENGTH];
-    context.entropy.fill(&mut key)?;
-    let owner =
-        (issuer != names::DEFAULT_ISSUER).then(|| context.stores.issuers.get(&ObjectRef::new(issuer))).flatten();
-    let object = Secret {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            labels: Some(
-                [(MANAGED_BY.to_owned(), MANAGER.to_owned()), (names::LABEL_ISSUER.to_owned(), issuer.to_owned())]
-                    .into(),
-            ),
-            owner_references: owner.and_then(|object| object.controller_owner_ref(&())).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
-        type_: Some(TYPE_SIGNING_KEYS.into()),
-        data: Some([(LEGACY_CURRENT.to_owned(), ByteString(key))].into()),
-        ..Secret::default()
-    };
-    let created = call(|| format!("create the Secret {name}"), secrets.create(&PostParams::default(), &object)).await;
-    match created {
-        Ok(_) => tracing::info!(issuer, secret = name, "made signing keys"),
-        Err(error) if error.is_race() => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
+/// Whom an issuer is looked after by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// By us.
+    Ours,
+    /// By us, and perhaps by other operators of the cluster, each with keys of its own in its own namespace. Of those the
+    /// one status says nothing: they would write over each other for ever.
+    Shared,
 }
 
-async fn report(context: &Context, issuers: &Issuers, object: &TokenIssuer) -> Result<(), Error> {
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let (status, reason, message) = match Issuer::parse(&name, &object.spec) {
-        Err(problem) => (ConditionStatus::False, "InvalidSpec", problem.to_string()),
-        Ok(issuer) => match issuers.rival_of(&issuer) {
-            Some((older, what)) => (
-                ConditionStatus::False,
-                "Conflict",
-                format!("the {what} stays with the older issuer {}: take it out of one of the two", older.name),
-            ),
-            None if let Some(flaw) = issuer.flaw() => (ConditionStatus::False, "InvalidSpec", flaw.to_string()),
-            None => (ConditionStatus::True, "Serving", "the issuer has its keys and serves its namespaces".into()),
-        },
-    };
-    let generation = object.metadata.generation.unwrap_or_default();
-    let before = object.status.as_ref().and_then(|status| status.conditions.iter().find(|c| c.type_ == "Ready"));
-    let ready = Condition {
-        type_: "Ready".into(),
-        status,
-        observed_generation: generation,
-        last_transition_time: before
-            .filter(|before| before.status == status)
-            .map_or_else(|| context.clock.timestamp(), |before| before.last_transition_time),
-        reason: reason.into(),
-        message,
-    };
-    let status = TokenIssuerStatus { observed_generation: generation, conditions: vec![ready] };
-    if object.status.as_ref() == Some(&status) {
-        return Ok(());
+/// An operator that watches a part of the namespaces has no business with issuers that serve only others.
+fn part_in(context: &Context, issuer: &Issuer) -> Option<Part> {
+    let watched = &context.settings.watch_namespaces;
+    if watched.is_empty() || issuer.namespaces.iter().any(|namespace| watched.contains(namespace)) {
+        return Some(Part::Ours);
     }
-    let api: Api<TokenIssuer> = Api::all(context.client.clone());
-    let mut updated = object.clone();
-    updated.status = Some(status);
-    let what = || format!("write the status of the TokenIssuer {name}");
-    call(what, api.replace_status(&name, &PostParams::default(), &updated)).await.map(|_| ())
+    issuer.namespaces.is_empty().then_some(Part::Shared)
+}
+
+/// One issuer; the built-in `default` has no object, and nobody to report to.
+async fn ensure(
+    context: &Context,
+    issuers: &Issuers,
+    issuer: &Issuer,
+    object: Option<&TokenIssuer>,
+    part: Part,
+) -> Result<Option<Timestamp>, Error> {
+    // What is being deleted takes its keys along; new ones would be told as a loss.
+    if object.is_some_and(|object| object.metadata.deletion_timestamp.is_some()) {
+        return Ok(None);
+    }
+    let kept = keys::look_after(context, issuer, object).await;
+    let Some(object) = object else { return kept.map(|kept| kept.wake) };
+    let (copied, again) = match (&kept, &issuer.legacy.publish_key_to) {
+        (Ok(kept), Some(to)) => {
+            let again = context.clock.timestamp().saturating_add(LOOK_AGAIN);
+            (copy::publish(context, object, to, &kept.keys.legacy).await, Some(again))
+        }
+        _ => (Ok(Published::Done), None),
+    };
+    let reported = match part {
+        Part::Ours => {
+            let ready = own(&kept, &copied).unwrap_or_else(|| of_all(issuers, issuer));
+            status::write(context, object, kept.as_ref().ok(), ready).await
+        }
+        Part::Shared => status::write(context, object, None, of_all(issuers, issuer)).await,
+    };
+    let wake = kept?.wake.into_iter().chain(again).min();
+    reported?;
+    // Not the network's fault, mostly: a namespace that is missing, or a right. The clock brings us back.
+    if let Err(error) = copied {
+        tracing::warn!(issuer = issuer.name, %error, "the HS256 keys could not be published");
+    }
+    Ok(wake)
+}
+
+/// What is wrong that only this operator can tell.
+fn own(kept: &Result<Kept, Error>, copied: &Result<Published, Error>) -> Option<Verdict> {
+    let wrong = |reason, message| Some(Verdict::ready(ConditionStatus::False, reason, message));
+    match (kept, copied) {
+        (Err(error), _) => wrong("KeysUnavailable", error.to_string()),
+        (_, Ok(Published::InTheWay(message))) => wrong("SecretConflict", message.clone()),
+        (_, Err(error)) => wrong("KeyNotPublished", error.to_string()),
+        (Ok(_), Ok(Published::Done)) => None,
+    }
+}
+
+/// What every operator would say.
+fn of_all(issuers: &Issuers, issuer: &Issuer) -> Verdict {
+    let Some((older, what)) = issuers.rival_of(issuer) else {
+        if let Some(flaw) = issuer.flaw() {
+            return Verdict::ready(ConditionStatus::False, "InvalidSpec", flaw.to_string());
+        }
+        let message = "the issuer has its keys and serves its namespaces".into();
+        return Verdict::ready(ConditionStatus::True, "Serving", message);
+    };
+    let message = format!("the {what} stays with the older issuer {}: take it out of one of the two", older.name);
+    Verdict::ready(ConditionStatus::False, "Conflict", message)
 }

@@ -14,11 +14,13 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::backlog::{Backlog, Size};
 use super::context::Stores;
 use super::error::Error;
 use super::pulse::{Pulse, Sign, listened};
 use crate::api::service_account::{CredentialState, Reason};
 use crate::api::{ServiceAccount, Timestamp};
+use crate::domain::settle::IN_USE;
 
 /// From a pass that finds nothing to do to one that waits for a slow API server.
 const BUCKETS: [f64; 12] = [0.000_5, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -58,7 +60,7 @@ impl Default for Metrics {
             api_errors: Family::default(),
             leader: Gauge::default(),
         };
-        for outcome in ["done", "race", "failed"] {
+        for outcome in ["done", "race", "failed", "panicked"] {
             drop(metrics.reconciles.get_or_create_owned(&Outcome { outcome }));
         }
         use Reason::{ClientIdRegenerated, Compromised, Created, Repaired, Requested, Scheduled};
@@ -86,7 +88,7 @@ impl Metrics {
         let ours = registry.sub_registry_with_prefix("keyrota_controller");
         ours.register(
             "reconciles",
-            "Passes over accounts: done, given up after a lost race, or failed; the last two are tried again",
+            "Passes over accounts: done, given up after a lost race, failed, or panicked; all but the first are tried again",
             self.reconciles.clone(),
         );
         let help = "How long passes over accounts took";
@@ -105,6 +107,7 @@ impl Metrics {
         let outcome = match outcome {
             Ok(_) => "done",
             Err(error) if error.is_race() => "race",
+            Err(Error::Panicked) => "panicked",
             Err(_) => "failed",
         };
         self.reconciles.get_or_create(&Outcome { outcome }).inc();
@@ -145,6 +148,8 @@ pub struct Inventory {
     pub stores: Stores,
     /// The watches.
     pub pulses: Vec<Arc<Pulse>>,
+    /// What is left to do.
+    pub backlog: Backlog,
     /// Accounts are told by the leader alone, so that sums over replicas are right.
     pub metrics: Metrics,
 }
@@ -172,6 +177,25 @@ impl Collector for Inventory {
                 Some(credentials.iter().find(|credential| credential.state == CredentialState::Current)?.not_before)
             },
         )?;
+        self.times(
+            &mut encoder,
+            "keyrota_previous_secret_in_use_end_timestamp",
+            "When a previous client secret that is still used stops working, as a Unix time",
+            |account| {
+                let status = account.status.as_ref()?;
+                status.conditions.iter().find(|condition| condition.type_ == IN_USE)?;
+                let mut credentials = status.credentials.iter();
+                Some(credentials.find(|credential| credential.state == CredentialState::Previous)?.not_after)
+            },
+        )?;
+        let Size { waiting, under_way } = self.backlog.size();
+        for (name, help, size) in [
+            ("keyrota_controller_accounts_waiting", "Accounts that wait for a pass", waiting),
+            ("keyrota_controller_passes_under_way", "Passes over accounts under way", under_way),
+        ] {
+            let size = ConstGauge::new(i64::try_from(size).unwrap_or(i64::MAX));
+            size.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
         let help = "How long ago a watch last got a list, an event or a bookmark; above 75 s something is wrong";
         let mut ages =
             encoder.encode_descriptor("keyrota_controller_watch_age", help, Some(&Unit::Seconds), MetricType::Gauge)?;

@@ -1,6 +1,7 @@
 //! The controller: from the cluster to the rules and back to the cluster.
 
 mod apply;
+mod backlog;
 mod calls;
 mod certificates;
 mod context;
@@ -24,4 +25,5 @@ mod triggers;
 mod usage;
 mod watches;
 
-pub use run::{ControllerArgs, run};
+pub use backlog::{Backlog, Size};
+pub use run::{ControllerArgs, run, run_with};

@@ -28,8 +28,8 @@ pub struct Sight {
     pub observed: Observed,
     /// The object that it was seen from.
     pub object: Arc<ServiceAccount>,
-    /// The issuer's host that clients use, if it has one of its own.
-    pub issuer_host: Option<String>,
+    /// The issuer that serves the account.
+    pub issuer: Issuer,
     /// The record's `resourceVersion`; none when there is no record, or nothing was read live.
     pub record_version: Option<String>,
     /// The Secret under the published name, read live.
@@ -75,7 +75,7 @@ pub fn publication(
     settings: &SecretSettings,
     record: &Record,
 ) -> Option<Publication> {
-    let endpoints = context.endpoints(sight.issuer_host.as_deref());
+    let endpoints = context.endpoints(&sight.issuer);
     Some(Publication::of(&sight.observed.account.owner, settings, record.current()?, &endpoints))
 }
 
@@ -129,17 +129,10 @@ fn surroundings(context: &Context, object: Arc<ServiceAccount>, account: Account
         missing_groups: missing_groups(context, &account),
         namespace_ending: false,
         record,
-        issuer: issuer.name,
+        issuer: issuer.name.clone(),
         account,
     };
-    Sight {
-        observed,
-        object,
-        issuer_host: issuer.hosts.first().cloned(),
-        record_version: None,
-        secret: None,
-        plaintext: None,
-    }
+    Sight { observed, object, issuer, record_version: None, secret: None, plaintext: None }
 }
 
 /// An older account of the same issuer that has the same client ID.

@@ -1,8 +1,10 @@
 //! The driver: observe → parse → decide → apply → settle, as one sentence.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use kube::runtime::controller::Action as Requeue;
 
 use super::apply::apply;
@@ -17,7 +19,8 @@ use crate::domain::account::{Account, AccountError, created};
 use crate::domain::decide::decide;
 use crate::domain::plan::{Action, Plan};
 use crate::domain::restart as restart_rules;
-use crate::domain::settle::{Applied, settle};
+use crate::domain::settle::{self, Applied, settle};
+use crate::domain::trigger;
 
 /// A pass may take this long before it is given up and begun anew.
 const PASS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,13 +29,20 @@ const MOST_STEPS: usize = 8;
 
 /// One pass over one account.
 pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Result<Requeue, Error> {
+    let mut under_way = context.backlog.pass(&object);
     let began = tokio::time::Instant::now();
-    let outcome = tokio::time::timeout(PASS_TIMEOUT, pass(&context, &object)).await;
-    let outcome = outcome.unwrap_or(Err(Error::TooSlow(PASS_TIMEOUT.as_secs())));
+    // What passes share are maps behind locks that do not poison, and the cluster, which any pass may find half done.
+    let pass = AssertUnwindSafe(pass(&context, &object)).catch_unwind();
+    let outcome = match tokio::time::timeout(PASS_TIMEOUT, pass).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Error::Panicked),
+        Err(_) => Err(Error::TooSlow(PASS_TIMEOUT.as_secs())),
+    };
     context.settings.metrics.pass(&outcome, began.elapsed().as_secs_f64());
     let retry = match outcome {
         Ok(retry) => retry,
         Err(error) => {
+            under_way.failed();
             report_refused(&context, &object, &error).await;
             note::late(&context, &object).await;
             return Err(error);
@@ -63,20 +73,33 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<Option<
     let now = context.clock.timestamp();
     let mut status = settle(&applied, &old, now);
     restart_rules::report(&mut status, &old, &restarts.problems, now);
-    let news = ["PreviousSecretInUse", restart_rules::CONDITION].map(|type_| newly(&old, &status, type_));
+    trigger::report(&mut status, &old, &sight.observed.triggers.ignored, now);
+    let wake = plan.wake.into_iter().chain(settle::wake(&applied, &status, now)).min();
+    let untold = trigger::untold(&old, &sight.observed.triggers.ignored);
+    let news = news(&old, &status).into_iter().chain(untold.map(|note| (trigger::CONDITION.to_owned(), note)));
     report::status(context, &sight.object, status).await?;
     context.usage.shown(&account.owner.uid, &applied.uses);
-    for condition in news.into_iter().flatten() {
-        report::warning(context, &sight.object, &condition.type_, condition.message).await;
+    for (reason, note) in news {
+        report::warning(context, &sight.object, &reason, note).await;
     }
-    context.deadlines.set(&account.owner.namespace, &account.owner.name, plan.wake);
+    context.deadlines.set(&account.owner.namespace, &account.owner.name, wake);
     Ok(restarts.retry)
 }
 
-/// A condition that has just become true.
-fn newly(old: &ServiceAccountStatus, new: &ServiceAccountStatus, type_: &str) -> Option<Condition> {
-    let held = old.conditions.iter().any(|condition| condition.type_ == type_);
-    new.conditions.iter().find(|condition| condition.type_ == type_).filter(|_| !held).cloned()
+/// What Events tell of, by reason: conditions that have become true, and one that has become urgent.
+fn news(old: &ServiceAccountStatus, new: &ServiceAccountStatus) -> Vec<(String, String)> {
+    let before = |type_: &str| old.conditions.iter().find(|condition| condition.type_ == type_);
+    let is_news = |condition: &Condition| match (condition.type_.as_str(), before(&condition.type_)) {
+        (settle::IN_USE | restart_rules::CONDITION, None) => true,
+        (settle::IN_USE, Some(before)) => condition.reason == settle::ENDS_SOON && before.reason != settle::ENDS_SOON,
+        _ => false,
+    };
+    let told = |condition: &Condition| {
+        // Of its own, so that it does not count as the first warning once more.
+        let reason = if condition.reason == settle::ENDS_SOON { &condition.reason } else { &condition.type_ };
+        (reason.clone(), condition.message.clone())
+    };
+    new.conditions.iter().filter(|condition| is_news(condition)).map(told).collect()
 }
 
 /// Step by step until there is nothing to do. The first look costs no call; nothing is written before a live one.
@@ -129,9 +152,11 @@ async fn report_unusable(context: &Context, object: &ServiceAccount, problem: &A
     report::status(context, object, status).await
 }
 
-/// What the API server will not let us do (a quota, a policy, an immutable Secret) is the user's to mend: said once.
+/// What the API server will not let us do (a quota, a policy, an immutable Secret) is the user's to mend, and a bug of
+/// ours is somebody's to report: said once.
 async fn report_refused(context: &Context, object: &ServiceAccount, error: &Error) {
-    if !matches!(error.call(), Some(CallError::Forbidden(_) | CallError::Invalid)) {
+    let refused = matches!(error.call(), Some(CallError::Forbidden(_) | CallError::Invalid));
+    if !refused && !matches!(error, Error::Panicked) {
         return;
     }
     let old = object.status.clone().unwrap_or_default();

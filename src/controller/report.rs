@@ -8,8 +8,9 @@ use super::calls::call;
 use super::context::Context;
 use super::error::Error;
 use crate::api::service_account::Reason;
-use crate::api::{ServiceAccount, ServiceAccountStatus, Timestamp};
+use crate::api::{ServiceAccount, ServiceAccountStatus, Timestamp, TokenIssuer};
 use crate::config::CALL_TIMEOUT;
+use crate::domain::keys::plan::News;
 
 /// Writes the status when it says something new. Carries the `resourceVersion` that it was computed from, so a status
 /// from an older view never overwrites a newer one.
@@ -64,7 +65,23 @@ pub async fn warning(context: &Context, object: &ServiceAccount, reason: &str, n
     event(context, object, EventType::Warning, reason, note).await;
 }
 
-async fn event(context: &Context, object: &ServiceAccount, type_: EventType, reason: &str, note: String) {
+/// Something happened to an issuer's signing keys. The built-in issuer has no object that could carry an Event.
+pub async fn of_keys(context: &Context, issuer: &str, object: Option<&TokenIssuer>, news: &News) {
+    if news.is_warning() {
+        tracing::warn!(issuer, reason = news.reason(), %news, "signing keys");
+    } else {
+        tracing::info!(issuer, reason = news.reason(), %news, "signing keys");
+    }
+    let type_ = if news.is_warning() { EventType::Warning } else { EventType::Normal };
+    if let Some(object) = object {
+        event(context, object, type_, news.reason(), news.to_string()).await;
+    }
+}
+
+async fn event<K>(context: &Context, object: &K, type_: EventType, reason: &str, note: String)
+where
+    K: Resource<DynamicType = ()>,
+{
     let reference = object.object_ref(&());
     let event = Event {
         type_,
@@ -77,7 +94,8 @@ async fn event(context: &Context, object: &ServiceAccount, type_: EventType, rea
     let published = tokio::time::timeout(CALL_TIMEOUT, context.recorder().publish(&event, &reference)).await;
     if !matches!(published, Ok(Ok(()))) {
         tracing::warn!(
-            account = reference.name,
+            kind = reference.kind,
+            name = reference.name,
             namespace = reference.namespace,
             reason,
             "an Event could not be written"

@@ -12,6 +12,7 @@ use futures::future::FutureExt;
 use kube::runtime::reflector::Store;
 use tokio::task::JoinSet;
 
+use super::backlog::Backlog;
 use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
 use super::health::{self, Health};
@@ -22,7 +23,7 @@ use super::term::Term;
 use super::triggers::Triggers;
 use super::watches;
 use crate::clock::SharedClock;
-use crate::config::{ClusterArgs, MaybeAddress};
+use crate::config::{ClusterArgs, ExternalArgs, MaybeAddress};
 use crate::domain::verifier::HashCost;
 use crate::entropy::{EntropyError, SharedEntropy};
 use crate::server::{self, Patience};
@@ -34,9 +35,9 @@ pub struct ControllerArgs {
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
-    /// The gateway's URL as clients see it; it goes into every published Secret
-    #[arg(long, env = "KEYROTA_EXTERNAL_URL", default_value = "https://localhost:31443", value_name = "URL")]
-    pub external_url: String,
+    /// Where clients find the gateway
+    #[command(flatten)]
+    pub external: ExternalArgs,
 
     /// Who makes the gateway's certificate: "own" keeps a CA and a certificate in the operator namespace, "given" leaves
     /// that to somebody else
@@ -94,15 +95,29 @@ pub async fn run(
     entropy: SharedEntropy,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    run_with(args, clock, entropy, Backlog::default(), shutdown).await
+}
+
+/// [`run`] for one who wants to know what is left to do.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    args: ControllerArgs,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    backlog: Backlog,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
     let settings = settings(&args)?;
     let metrics = settings.metrics.clone();
     let client = metrics.counted(&args.cluster.client().await?);
     let shutdown = shutdown.boxed().shared();
-    let triggers = Arc::new(Triggers::default());
+    let triggers = Arc::new(Triggers::new(backlog.clone()));
     let mut background = JoinSet::new();
     let (stores, pulses) = watches::start(&client, &args.cluster, &mut background, &triggers);
     if let Some(address) = args.health_listen.0 {
-        let health = Health::new(stores.clone(), pulses, metrics.clone(), &settings.ways.metrics);
+        let health = Health::new(stores.clone(), pulses, metrics.clone(), backlog.clone(), &settings.ways.metrics);
         let serving =
             server::serve(server::listen(address)?, None, health::router(health), Handle::new(), Patience::default());
         background.spawn(serving.map(drop));
@@ -126,7 +141,8 @@ pub async fn run(
         }
         let deadlines = Deadlines::new(clock.clone());
         let (client, clock, entropy) = (client.clone(), clock.clone(), entropy.clone());
-        let context = Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines);
+        let context =
+            Context::new(client, clock, entropy, settings.clone(), stores.clone(), deadlines, backlog.clone());
         let term = term(&args, context, &triggers);
         metrics.lead(true);
         tokio::select! {
@@ -186,7 +202,7 @@ fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
         ways: Ways::new(&args.notices).context("the settings of expiry notices")?,
         operator_namespace: args.cluster.operator_namespace.clone(),
         watch_namespaces: args.cluster.watch_namespaces.clone(),
-        external_url: args.external_url.trim_end_matches('/').to_owned(),
+        external_url: args.external.url().to_owned(),
         hash_cost: HashCost { memory_kib: args.hash_memory_kib, passes: args.hash_passes, lanes: 1 },
         tombstone_retention: TimeDelta::days(args.tombstone_days.into()),
     })
@@ -195,7 +211,7 @@ fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
 /// The names that a client in the cluster, on this machine, or at the external URL uses.
 fn certificate_names(args: &ControllerArgs) -> Vec<String> {
     let namespace = &args.cluster.operator_namespace;
-    let external = args.external_url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let external = args.external.url().parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
     let mut names = vec![
         "localhost".into(),
         "127.0.0.1".into(),

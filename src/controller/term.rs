@@ -11,6 +11,7 @@ use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{BoxFuture, Shared, join_all, ready};
 use futures::stream::{once, pending, unfold};
+use kube::runtime::controller::Error as LaneError;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Config, Controller};
 use tokio::sync::watch;
@@ -57,6 +58,7 @@ impl Term {
     /// When a loop ended that never does: only a restart helps.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
+        context.backlog.begin(&context);
         let Inbox { lanes, everybody, issuers, membership, deleted, again } = triggers.open(&namespaces);
         // Before the first Secret is published, since the CA stands in it.
         tokio::select! {
@@ -100,6 +102,7 @@ struct Lane {
 
 impl Lane {
     fn run(self, context: Arc<Context>, shutdown: Shutdown, concurrency: u16) -> impl Future<Output = ()> {
+        let backlog = context.backlog.clone();
         let changes = unfold(self.everybody, |mut changed| async move {
             changed.changed().await.ok()?;
             Some(((), changed))
@@ -111,17 +114,18 @@ impl Lane {
             .reconcile_all_on(once(ready(())).chain(changes))
             .graceful_shutdown_on(shutdown)
             .run(reconcile, after_error, context)
-            // Failed passes are logged where they are known best, and the rest is about accounts just deleted.
-            .for_each(|_| ready(()))
+            // Failed passes are logged where they are known best.
+            .for_each(move |outcome| {
+                if let Err(LaneError::ObjectNotFound(gone)) = outcome {
+                    backlog.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                }
+                ready(())
+            })
     }
 }
 
 async fn trigger_due(context: Arc<Context>, triggers: Arc<Triggers>) {
-    let tell = |account| {
-        triggers.account(account);
-        ready(())
-    };
-    context.deadlines.clone().due().for_each(tell).await;
+    context.deadlines.tell(|account| triggers.account(account)).await;
 }
 
 async fn make_certificate(context: &Context, names: Option<&[String]>) {
@@ -140,7 +144,7 @@ async fn make_certificate(context: &Context, names: Option<&[String]>) {
 
 async fn look_after_issuers(context: Arc<Context>, mut changed: watch::Receiver<()>) {
     loop {
-        let outcome = issuers::ensure_all(&context).await;
+        let (wake, outcome) = issuers::ensure_all(&context).await;
         let retry = async {
             match &outcome {
                 Ok(()) => futures::future::pending().await,
@@ -150,8 +154,15 @@ async fn look_after_issuers(context: Arc<Context>, mut changed: watch::Receiver<
                 }
             }
         };
+        let due = async {
+            match wake {
+                Some(time) => context.clock.wait_until(time.at()).await,
+                None => futures::future::pending().await,
+            }
+        };
         tokio::select! {
             changed = changed.changed() => if changed.is_err() { return },
+            () = due => {}
             () = retry => {}
         }
     }

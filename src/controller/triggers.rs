@@ -8,6 +8,7 @@ use kube::runtime::reflector::ObjectRef;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
+use super::backlog::Backlog;
 use crate::api::ServiceAccount;
 
 /// What may have been deleted.
@@ -21,6 +22,7 @@ pub enum Deleted {
 /// Where the watches tell what they saw.
 #[derive(Default)]
 pub struct Triggers {
+    backlog: Backlog,
     term: RwLock<Option<Senders>>,
 }
 
@@ -49,6 +51,16 @@ pub struct Inbox {
 }
 
 impl Triggers {
+    /// Nobody listens yet.
+    pub fn new(backlog: Backlog) -> Self {
+        Self { backlog, term: RwLock::default() }
+    }
+
+    /// Where it is noted who waits.
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
     /// A term begins, and ends any before it.
     pub fn open(&self, namespaces: &[Option<String>]) -> Inbox {
         let (mut senders, mut receivers) = (HashMap::new(), Vec::new());
@@ -83,6 +95,7 @@ impl Triggers {
         self.tell(|term| {
             let lane = term.lanes.get(&account.namespace).or_else(|| term.lanes.get(&None));
             if let Some(lane) = lane {
+                self.backlog.asked(&account);
                 // A closed lane is one that is shutting down.
                 let _ = lane.unbounded_send(account);
             }
@@ -92,6 +105,7 @@ impl Triggers {
     /// Something that concerns every account changed, or a list was read anew: what changed since the last one is not
     /// told object by object, and what vanished not at all.
     pub fn everybody(&self) {
+        self.backlog.everybody_asked();
         self.tell(|term| term.everybody.send_replace(()));
     }
 

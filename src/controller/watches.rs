@@ -46,14 +46,17 @@ impl Start<'_> {
 
     /// Tells of every event once the store has it. During a list the store still has what was before, so those who look
     /// at what it told of are told at its end.
-    fn follow<K: Send + 'static>(
+    fn follow<K: Resource + Send + 'static>(
         &mut self,
+        watch: &'static str,
         events: impl futures::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         tell: impl Fn(&Event<K>) + Send + 'static,
     ) {
+        let backlog = self.triggers.backlog().clone();
         self.tasks.spawn(events.for_each(move |event| {
             if let Ok(event) = &event {
                 tell(event);
+                backlog.followed(watch, event);
             }
             futures::future::ready(())
         }));
@@ -104,10 +107,13 @@ fn watch_accounts(start: &mut Start<'_>, namespace: Option<&str>) -> Store<Servi
         .map(Ok)
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer);
-    start.follow(stream, move |event| {
+    start.follow(WHAT, stream, move |event| {
         match event {
             Event::Apply(object) => triggers.account(ObjectRef::from_obj(object)),
-            Event::Delete(object) => object.uid().into_iter().for_each(|uid| triggers.deleted(Deleted::One(uid))),
+            Event::Delete(object) => {
+                triggers.backlog().forget(&object.namespace().unwrap_or_default(), &object.name_any());
+                object.uid().into_iter().for_each(|uid| triggers.deleted(Deleted::One(uid)));
+            }
             Event::InitDone => {
                 triggers.everybody();
                 triggers.deleted(Deleted::Perhaps);
@@ -130,7 +136,7 @@ fn watch_secrets(start: &mut Start<'_>, namespace: Option<&str>) -> Store<Partia
         .map(Ok)
         .modify(|secret: &mut PartialObjectMeta<Secret>| secret.managed_fields_mut().clear())
         .reflect(writer);
-    start.follow(stream, move |event| match event {
+    start.follow(WHAT, stream, move |event| match event {
         Event::Apply(secret) | Event::Delete(secret) => owner(secret).into_iter().for_each(|of| triggers.account(of)),
         Event::InitDone => triggers.everybody(),
         Event::Init | Event::InitApply(_) => {}
@@ -153,7 +159,7 @@ fn watch_records(start: &mut Start<'_>, namespace: &str) -> Store<Secret> {
         .map(Ok)
         .modify(|secret: &mut Secret| secret.managed_fields_mut().clear())
         .reflect(writer);
-    start.follow(stream, move |event| match event {
+    start.follow(WHAT, stream, move |event| match event {
         Event::Apply(secret) | Event::Delete(secret) => {
             if let Ok(record) = parse_record(secret) {
                 triggers.account(ObjectRef::new(&record.account.name).within(&record.account.namespace));
@@ -172,7 +178,7 @@ fn watch_signing_keys(start: &mut Start<'_>, namespace: &str) {
     let triggers = start.triggers.clone();
     let keys = watch::config().fields(&format!("type={TYPE_SIGNING_KEYS}"));
     let stream = watch::events(api, keys, WHAT).map(Ok);
-    start.follow(stream, move |_| triggers.issuers());
+    start.follow(WHAT, stream, move |_| triggers.issuers());
 }
 
 fn watch_cluster<K>(start: &mut Start<'_>, what: &'static str, changed: impl Fn(&Triggers) + Send + 'static) -> Store<K>
@@ -188,7 +194,7 @@ where
     let (store, writer) = reflector::store();
     let triggers = start.triggers.clone();
     let stream = watch::events(Api::all(start.client(what, None)), watch::config(), what).map(Ok).reflect(writer);
-    start.follow(stream, move |event| {
+    start.follow(what, stream, move |event| {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             changed(&triggers);
         }

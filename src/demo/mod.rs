@@ -154,6 +154,8 @@ async fn start_roles(
     let gateway: GatewayArgs = config::parse(&[
         "--kubeconfig",
         path(&as_gateway)?,
+        "--external-url",
+        &external_url,
         "--listen",
         &listen,
         "--health-listen",

@@ -1,4 +1,6 @@
-//! What a token says: the claims of the manual's HS256 tokens.
+//! What a token says: the claims of the manual's HS256 tokens, and those of OAuth access tokens (RFC 9068).
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -44,6 +46,83 @@ impl<'a> LegacyClaims<'a> {
     }
 }
 
+/// The claims of a token of the standard endpoint (RFC 9068 section 2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AccessClaims<'a> {
+    /// The issuer's URL.
+    pub iss: &'a str,
+    /// The client ID: no person is involved, so the subject is the client (RFC 9068 section 2.2).
+    pub sub: &'a str,
+    /// Whom it is for.
+    pub aud: Audience<'a>,
+    /// Seconds since the Unix epoch.
+    pub exp: i64,
+    /// Likewise.
+    pub iat: i64,
+    /// See [`TokenId`].
+    pub jti: String,
+    /// The client ID that was presented.
+    pub client_id: &'a str,
+    /// Separated by spaces; the claim is absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<&'a str>,
+    /// Existing groups of the account that hold for this issuer; the claim is absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<&'a str>,
+    /// The account's.
+    #[serde(rename = "keyrota.dev/namespace")]
+    pub namespace: &'a str,
+    /// The groups' static claims; absent without any.
+    #[serde(rename = "keyrota.dev/claims", skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<&'a str, &'a str>,
+}
+
+/// One audience is a string, several are an array (RFC 7519 section 4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Audience<'a> {
+    /// One.
+    One(&'a str),
+    /// Several.
+    Several(Vec<&'a str>),
+}
+
+impl<'a> From<Vec<&'a str>> for Audience<'a> {
+    fn from(all: Vec<&'a str>) -> Self {
+        match all.as_slice() {
+            [one] => Self::One(one),
+            _ => Self::Several(all),
+        }
+    }
+}
+
+/// The claim `jti`: `<credential version>.<account UID>.<random>`. By the first two, introspection finds what a token
+/// rests on, also when the client ID in it is no longer anybody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenId<'a> {
+    /// The version whose secret was presented.
+    pub version: i64,
+    /// The account.
+    pub uid: &'a str,
+}
+
+impl<'a> TokenId<'a> {
+    /// The claim.
+    #[must_use]
+    pub fn with(self, random: [u8; 16]) -> String {
+        let random: u128 = u128::from_be_bytes(random);
+        format!("{}.{}.{random:032x}", self.version, self.uid)
+    }
+
+    /// What a claim says.
+    #[must_use]
+    pub fn parse(jti: &'a str) -> Option<Self> {
+        let (version, rest) = jti.split_once('.')?;
+        let (uid, _) = rest.rsplit_once('.')?;
+        Some(Self { version: version.parse().ok()?, uid })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +164,43 @@ mod tests {
             serde_json::to_string(&claims).unwrap(),
             r#"{"sub":"shop/exporter","aud":"avx","clientId":"id","iss":"avx","exp":3600,"grant type":"client_credentials","groups":["deployers","readers"]}"#
         );
+    }
+
+    #[test]
+    fn an_access_token_has_the_claims_of_rfc_9068_and_leaves_out_what_is_empty() {
+        let mut claims = AccessClaims {
+            iss: "https://tokens.example.com",
+            sub: "id",
+            aud: vec!["https://api.example.com"].into(),
+            exp: 3600,
+            iat: 0,
+            jti: TokenId { version: 3, uid: "u-1" }.with([0xab; 16]),
+            client_id: "id",
+            scope: None,
+            groups: vec![],
+            namespace: "shop",
+            claims: BTreeMap::new(),
+        };
+        assert_eq!(
+            serde_json::to_string(&claims).unwrap(),
+            r#"{"iss":"https://tokens.example.com","sub":"id","aud":"https://api.example.com","exp":3600,"iat":0,"jti":"3.u-1.abababababababababababababababab","client_id":"id","keyrota.dev/namespace":"shop"}"#
+        );
+        claims.aud = vec!["a", "b"].into();
+        claims.scope = Some("read write");
+        claims.groups = vec!["readers"];
+        claims.claims = [("tier", "gold")].into();
+        let json = serde_json::to_value(&claims).unwrap();
+        assert_eq!(json["aud"], serde_json::json!(["a", "b"]));
+        assert_eq!(json["keyrota.dev/claims"], serde_json::json!({"tier": "gold"}));
+        assert_eq!((&json["scope"], &json["groups"][0]), (&"read write".into(), &"readers".into()));
+    }
+
+    #[test]
+    fn a_token_id_tells_version_and_account_again() {
+        let id = TokenId { version: 12, uid: "0b0d6fa4-7b0e-4d7e-9a5f-1f2f3f4f5f6f" };
+        assert_eq!(TokenId::parse(&id.with([7; 16])), Some(id));
+        for other in ["", "1", "1.u", "x.u.r", ".u.r"] {
+            assert_eq!(TokenId::parse(other), None, "{other}");
+        }
     }
 }

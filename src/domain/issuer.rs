@@ -152,6 +152,20 @@ impl Issuer {
         })
     }
 
+    /// Where its clients find the gateway, without a trailing slash: at its first host, else at the external URL itself.
+    #[must_use]
+    pub fn base_url<'a>(&self, external: &'a str) -> Cow<'a, str> {
+        let Some(host) = self.hosts.first() else { return Cow::Borrowed(external) };
+        let port = external.parse::<http::Uri>().ok().and_then(|uri| uri.port_u16());
+        Cow::Owned(port.map_or_else(|| format!("https://{host}"), |port| format!("https://{host}:{port}")))
+    }
+
+    /// The claim `iss` of its OAuth tokens.
+    #[must_use]
+    pub fn url<'a>(&'a self, external: &'a str) -> Cow<'a, str> {
+        self.oauth.issuer.as_deref().map_or_else(|| self.base_url(external), Cow::Borrowed)
+    }
+
     /// The built-in defaults, in force while no issuer of that name exists.
     #[must_use]
     pub fn built_in() -> Self {

@@ -15,8 +15,9 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a leader renews, and tries again when that failed.
 pub const RETRY: Duration = Duration::from_secs(2);
-/// How often others look: half of [`RETRY`], since a take-over after a graceful stop is to take no more than 2 s.
-pub const LOOK: Duration = Duration::from_secs(1);
+/// How often others look: a take-over after a graceful stop is to take no more than 2 s, with the calls of both, and on
+/// a machine that is busy with what made somebody stop the other.
+pub const LOOK: Duration = Duration::from_millis(500);
 /// A lease that claims to be longer (another program's, or edited by hand) does not keep us waiting longer than this.
 const LONGEST: Duration = Duration::from_secs(60);
 

@@ -2,11 +2,13 @@
 
 pub mod account;
 pub mod assertion;
+pub mod audience;
 pub mod claims;
 pub mod credential;
 pub mod decide;
 pub mod duration;
 pub mod group;
+pub mod introspection;
 pub mod issuer;
 pub mod keys;
 pub mod leadership;
@@ -14,11 +16,13 @@ pub mod mint;
 pub mod names;
 pub mod notice;
 pub mod observed;
+pub mod paths;
 pub mod plan;
 pub mod publication;
 pub mod record;
 pub mod restart;
 pub mod schedule;
+pub mod scope;
 pub mod settle;
 pub mod signing;
 pub mod token;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{SecretSettings, published_names};
 use super::credential::Version;
+use super::issuer::Issuer;
+use super::paths;
 use super::record::Owner;
 use crate::api;
 
@@ -33,6 +35,21 @@ pub struct Endpoints {
     pub jwks_uri: String,
     /// `ca.crt`, when the gateway's CA is our own; PEM.
     pub ca_crt: Option<String>,
+}
+
+impl Endpoints {
+    /// Those of an issuer. Its clients get the manual's endpoint, or the standard one where that is switched off.
+    #[must_use]
+    pub fn of(issuer: &Issuer, external_url: &str, ca_crt: Option<String>) -> Self {
+        let base = issuer.base_url(external_url);
+        let token_url = if issuer.legacy.enabled {
+            format!("{base}{}?gwsource=external", paths::LEGACY_TOKEN)
+        } else {
+            format!("{base}{}", paths::TOKEN)
+        };
+        let issuer_url = issuer.url(external_url).into_owned();
+        Self { token_url, issuer: issuer_url, jwks_uri: format!("{base}{}", paths::JWKS), ca_crt }
+    }
 }
 
 /// The published Secret without its secret.

@@ -1,5 +1,7 @@
 //! Status, made from what was really applied and from nothing else.
 
+use chrono::TimeDelta;
+
 use super::account::{Account, Authentication};
 use super::credential::{State, Version};
 use super::notice;
@@ -11,6 +13,13 @@ use crate::api::service_account::{
     AccountStatus, Binding, ClientSecretStatus, Credential, CredentialState, HandledTriggers,
 };
 use crate::api::{Condition, ConditionStatus, ServiceAccountStatus, Timestamp};
+
+/// The condition while the previous secret is in use.
+pub const IN_USE: &str = "PreviousSecretInUse";
+/// Its reason, once the previous secret is about to end.
+pub const ENDS_SOON: &str = "PreviousSecretEndsSoon";
+/// The most that lies between the last warning and the end.
+const MOST_NOTICE: TimeDelta = TimeDelta::hours(1);
 
 /// The end of a pass: what stands in the cluster now.
 #[derive(Clone, Debug)]
@@ -104,12 +113,33 @@ fn credential(version: &Version, old: &ServiceAccountStatus, uses: &Uses) -> Cre
     }
 }
 
-/// A previous version that got a token after the current one was published: its last use and its end.
-fn previous_in_use(record: Option<&Record>, credentials: &[Credential]) -> Option<(Timestamp, Timestamp)> {
+/// A previous version that got a token after the current one was published.
+#[derive(Clone, Copy)]
+struct InUse {
+    last: Timestamp,
+    ends: Timestamp,
+    last_call: Timestamp,
+}
+
+fn previous_in_use(record: Option<&Record>, credentials: &[Credential]) -> Option<InUse> {
     let retired = record?.previous()?.retired_time?;
     let previous = credentials.iter().find(|credential| credential.state == CredentialState::Previous)?;
     let last = previous.last_used_time.filter(|last| *last > retired)?;
-    Some((last, previous.not_after))
+    Some(InUse { last, ends: previous.not_after, last_call: last_call(retired, previous.not_after) })
+}
+
+/// When its users are warned for the last time: a tenth of what it had from its replacement to its end, at most an hour.
+fn last_call(retired: Timestamp, ends: Timestamp) -> Timestamp {
+    let notice = TimeDelta::seconds(ends.unix().saturating_sub(retired.unix()).max(0) / 10).min(MOST_NOTICE);
+    ends.saturating_add(-notice)
+}
+
+/// The next moment at which time alone changes what the status tells, beside those that the plan wakes for: when the
+/// previous secret, still in use, is about to end.
+#[must_use]
+pub fn wake(applied: &Applied, status: &ServiceAccountStatus, now: Timestamp) -> Option<Timestamp> {
+    let in_use = previous_in_use(applied.record.as_ref(), &status.credentials)?;
+    Some(in_use.last_call).filter(|time| *time > now)
 }
 
 fn handled(record: &Record) -> HandledTriggers {
@@ -120,7 +150,7 @@ fn handled(record: &Record) -> HandledTriggers {
 fn conditions(
     applied: &Applied,
     current: Option<&Version>,
-    in_use: Option<(Timestamp, Timestamp)>,
+    in_use: Option<InUse>,
     old: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -137,14 +167,18 @@ fn conditions(
         }
     };
     let (status, reason, message) = ready(account, standing, current);
-    let mut all = vec![condition("Ready", status, reason, message)];
+    let mut all = vec![condition("Ready", status, reason, message.clone())];
+    if let Some(abnormal) = abnormal(standing, status) {
+        all.push(condition(abnormal, ConditionStatus::True, reason, message));
+    }
     if let Some(version) = current.filter(|version| !version.works_at(now)) {
         let message = format!("the client secret expired at {}", version.not_after);
         all.push(condition("Expired", ConditionStatus::True, "ClientSecretExpired", message));
     }
-    if let Some((last, end)) = in_use {
-        let message = format!("the previous client secret was still used at {last}; it stops working at {end}");
-        all.push(condition("PreviousSecretInUse", ConditionStatus::True, "UsedAfterRotation", message));
+    if let Some(InUse { last, ends, last_call }) = in_use {
+        let (reason, soon) = if now < last_call { ("UsedAfterRotation", "") } else { (ENDS_SOON, " soon,") };
+        let message = format!("the previous client secret was still used at {last}; it stops working{soon} at {ends}");
+        all.push(condition(IN_USE, ConditionStatus::True, reason, message));
     }
     if !missing_groups.is_empty() {
         let message = format!("no UserGroup is named {}; the other groups apply", missing_groups.join(", "));
@@ -153,6 +187,17 @@ fn conditions(
     let notices = notice::conditions(account, record.as_ref(), now);
     all.extend(notices.into_iter().map(|(type_, reason, text)| condition(type_, ConditionStatus::True, reason, text)));
     all
+}
+
+/// What kstatus is told besides, when something is out of the ordinary: that it goes on by itself, or not without
+/// somebody. What is being deleted it sees by itself.
+fn abnormal(standing: &Standing, ready: ConditionStatus) -> Option<&'static str> {
+    match standing {
+        Standing::WaitingForGarbageCollection => Some("Reconciling"),
+        Standing::Ready if ready == ConditionStatus::False => Some("Reconciling"),
+        Standing::Ready | Standing::Disabled | Standing::Deleting => None,
+        Standing::Expired | Standing::SecretConflict { .. } | Standing::ClientIdConflict { .. } => Some("Stalled"),
+    }
 }
 
 fn ready(account: &Account, standing: &Standing, current: Option<&Version>) -> (ConditionStatus, &'static str, String) {

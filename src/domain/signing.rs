@@ -12,6 +12,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, KeyAlgorithm,
     OctetKeyPairParameters, PublicKeyUse, RSAKeyParameters, ThumbprintHash,
@@ -146,6 +147,25 @@ impl SigningKey {
         &self.0.jwk
     }
 
+    /// The header of its tokens as base64url, and the dot after it: no other header is ever accepted.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        &self.0.header
+    }
+
+    /// Whether a signature, in base64url, over a token's first two parts is this key's.
+    #[must_use]
+    pub fn verifies(&self, signed: &str, signature: &str) -> bool {
+        let algorithm = match self.0.algorithm {
+            Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+            Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+            Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        };
+        DecodingKey::from_jwk(&self.0.jwk)
+            .and_then(|key| jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &key, algorithm))
+            .unwrap_or(false)
+    }
+
     /// A signed token with these claims and the header of an access token (RFC 9068 section 2.1).
     ///
     /// # Errors
@@ -183,7 +203,7 @@ impl fmt::Debug for SigningKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+    use jsonwebtoken::{Validation, decode, decode_header};
     use rstest::rstest;
     use serde_json::Value;
 
@@ -202,6 +222,9 @@ mod tests {
         let claims = decode::<Value>(&token, &DecodingKey::from_jwk(&jwk).unwrap(), &checks).unwrap().claims;
         assert_eq!(claims["sub"], "ü");
         let another = SigningKey::from_pkcs8(algorithm, &generate(algorithm).unwrap()).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        assert!(key.verifies(signed, signature) && !another.verifies(signed, signature));
+        assert!(!key.verifies(signed, &signature[4..]) && !key.verifies(&signed[1..], signature));
         assert!(decode::<Value>(&token, &DecodingKey::from_jwk(another.jwk()).unwrap(), &checks).is_err());
         assert_ne!(key.kid(), another.kid());
     }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// `{"typ":"JWT","alg":"HS256"}` as base64url, and the dot after it. The header never varies (no `kid`), so it is
 /// encoded here once; jsonwebtoken would serialize it and schedule the key again for every token (0.5 M/s to 2 M/s).
-const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.";
+pub(super) const HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.";
 
 /// An HS256 key, ready to sign. No `Debug` shows it.
 #[derive(Clone)]

@@ -1,13 +1,18 @@
 //! What people ask for: the spec's counters and the two annotations.
 
+use std::fmt;
+
 use chrono::TimeDelta;
 
 use super::account::{Account, Authentication};
 use super::record::Handled;
-use crate::api::{self, ServiceAccount, Timestamp};
+use crate::api::{self, Condition, ConditionStatus, ServiceAccount, ServiceAccountStatus, Timestamp};
 
 /// How far an annotation's time may lie ahead of our clock.
 const TOLERATED_AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+/// The condition while an annotation is ignored.
+pub const CONDITION: &str = "TriggerIgnored";
 
 /// The present trigger values of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +110,38 @@ impl Triggers {
     }
 }
 
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the annotation {}: {}", self.annotation, self.problem)
+    }
+}
+
+/// Of the annotations that are ignored, those that `old` does not tell of.
+#[must_use]
+pub fn untold(old: &ServiceAccountStatus, ignored: &[Ignored]) -> Option<String> {
+    let told = old.conditions.iter().find(|condition| condition.type_ == CONDITION);
+    let untold = ignored.iter().map(ToString::to_string);
+    let untold: Vec<_> = untold.filter(|text| told.is_none_or(|told| !told.message.contains(text))).collect();
+    (!untold.is_empty()).then(|| untold.join("; "))
+}
+
+/// Tells in `status` of annotations that are ignored. `old` knows since when.
+pub fn report(status: &mut ServiceAccountStatus, old: &ServiceAccountStatus, ignored: &[Ignored], now: Timestamp) {
+    status.conditions.retain(|condition| condition.type_ != CONDITION);
+    if ignored.is_empty() {
+        return;
+    }
+    let before = old.conditions.iter().find(|condition| condition.type_ == CONDITION);
+    status.conditions.push(Condition {
+        type_: CONDITION.into(),
+        status: ConditionStatus::True,
+        observed_generation: status.observed_generation,
+        last_transition_time: before.map_or(now, |before| before.last_transition_time),
+        reason: "UnusableAnnotation".into(),
+        message: ignored.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    });
+}
+
 fn too_far(time: Timestamp, now: Timestamp) -> bool {
     time > now.saturating_add(TOLERATED_AHEAD)
 }
@@ -170,6 +207,24 @@ mod tests {
         let triggers = read(api::REGENERATE, text);
         assert_eq!(triggers.present, Handled::default());
         assert!(triggers.ignored[0].problem.contains(problem), "{}", triggers.ignored[0].problem);
+    }
+
+    #[test]
+    fn a_status_tells_of_an_ignored_annotation_since_when_it_stands_there() {
+        let later = now().saturating_add(TimeDelta::hours(1));
+        let shown = |old: &ServiceAccountStatus, value: &str, now: Timestamp| {
+            let mut status = old.clone();
+            report(&mut status, old, &read(api::COMPROMISED, value).ignored, now);
+            status
+        };
+        let first = shown(&ServiceAccountStatus::default(), "yesterday", now());
+        let second = shown(&first, "tomorrow", later);
+        let condition = &second.conditions[0];
+        assert_eq!((condition.type_.as_str(), condition.last_transition_time), (CONDITION, now()));
+        assert!(condition.message.starts_with("the annotation keyrota.dev/compromised: \"tomorrow\" is not"));
+        let untold = |old: &ServiceAccountStatus| untold(old, &read(api::COMPROMISED, "tomorrow").ignored);
+        assert!(untold(&first).is_some_and(|text| text == condition.message) && untold(&second).is_none());
+        assert!(shown(&second, "2026-11-21T12:00:00Z", later).conditions.is_empty());
     }
 
     #[test]

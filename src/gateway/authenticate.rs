@@ -61,10 +61,8 @@ impl Finding {
 
     /// What the decision rests on.
     #[must_use]
-    pub fn question<'a>(&'a self, presented: &Presented<'a>) -> Question<'a> {
+    pub fn question<'a>(&'a self, presented: &Presented<'_>) -> Question<'a> {
         Question {
-            world: presented.world,
-            issuer: presented.issuer,
             entry: self.entry.as_deref(),
             verified: self.verified(),
             asserted: self.asserted,

@@ -2,50 +2,55 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-pub(super) use base64::Engine;
-pub(super) use base64::prelude::BASE64_STANDARD;
+pub(in crate::gateway) use axum::body::Body;
+pub(in crate::gateway) use base64::Engine;
+pub(in crate::gateway) use base64::prelude::BASE64_STANDARD;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+pub(in crate::gateway) use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use http::request::Builder;
-pub(super) use prometheus_client::registry::Registry;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-pub(super) use rstest::rstest;
-pub(super) use serde_json::Value;
+use http_body_util::BodyExt;
+pub(in crate::gateway) use prometheus_client::registry::Registry;
+pub(in crate::gateway) use rstest::rstest;
+pub(in crate::gateway) use serde_json::Value;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::domain::credential::State;
-use crate::index::testing::{FakeLive, account, feed, issuer, now};
-pub(super) use crate::index::testing::{Fixture, filled_index};
+use crate::entropy::SystemEntropy;
+use crate::index::testing::{FakeLive, account, feed, group, issuer, now};
+pub(in crate::gateway) use crate::index::testing::{Fixture, filled_index};
 use crate::index::{Feed, Index, Item, Kind};
 
-pub(super) const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
-pub(super) const SECRET: &str = "aB3-aB3-aB3-aB3-aB3-aB3-aB3-aB3z";
+pub(in crate::gateway) const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
+pub(in crate::gateway) const EXTERNAL: &str = "https://tokens.example.com:31443";
+pub(in crate::gateway) const SECRET: &str = "aB3-aB3-aB3-aB3-aB3-aB3-aB3-aB3z";
 
-pub(super) struct Setting {
-    app: App,
-    index: Arc<Index>,
-    live: Arc<FakeLive>,
-    clock: ManualClock,
-    metrics: Arc<Metrics>,
+pub(in crate::gateway) struct Setting {
+    pub(in crate::gateway) app: App,
+    pub(in crate::gateway) index: Arc<Index>,
+    pub(in crate::gateway) live: Arc<FakeLive>,
+    pub(in crate::gateway) clock: ManualClock,
+    pub(in crate::gateway) metrics: Arc<Metrics>,
 }
 
-pub(super) fn setting() -> Setting {
+pub(in crate::gateway) fn setting() -> Setting {
     setting_with(filled_index())
 }
 
-fn setting_with(index: Arc<Index>) -> Setting {
+pub(in crate::gateway) fn setting_with(index: Arc<Index>) -> Setting {
     Setting::register(index, &mut Registry::default())
 }
 
 impl Setting {
-    pub(super) fn register(index: Arc<Index>, registry: &mut Registry) -> Self {
+    pub(in crate::gateway) fn register(index: Arc<Index>, registry: &mut Registry) -> Self {
         let (live, clock) = (Arc::new(FakeLive::default()), ManualClock::at(now()));
         let metrics = Arc::new(Metrics::register(registry));
         let dependencies = Dependencies {
             foreign: Default::default(),
             clients: Default::default(),
             ledger: Default::default(),
+            entropy: Arc::new(SystemEntropy),
+            external_url: EXTERNAL.into(),
             accounts: index.clone(),
             live: live.clone(),
             clock: Arc::new(clock.clone()),
@@ -54,25 +59,25 @@ impl Setting {
             body_time: BODY_TIME,
             metrics: metrics.clone(),
         };
-        let app = App::new(dependencies, &mut StdRng::seed_from_u64(1)).unwrap();
+        let app = App::new(dependencies).unwrap();
         Setting { app, index, live, clock, metrics }
     }
 
     /// Known to the watch and to the API server.
-    pub(super) fn with(self, fixture: &Fixture) -> Self {
+    pub(in crate::gateway) fn with(self, fixture: &Fixture) -> Self {
         feed(&self.index, fixture);
         self.live.holds(fixture);
         self
     }
 
-    pub(super) async fn send(&self, request: Request<Body>) -> (u16, Value) {
+    pub(in crate::gateway) async fn send(&self, request: Request<Body>) -> (u16, Value) {
         let response = self.app.token(request).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    pub(super) async fn ask(&self, client_id: &str, secret: &str) -> (u16, Value) {
+    pub(in crate::gateway) async fn ask(&self, client_id: &str, secret: &str) -> (u16, Value) {
         self.send(signed(client_id, secret).body(Body::empty()).unwrap()).await
     }
 
@@ -83,15 +88,15 @@ impl Setting {
     }
 }
 
-pub(super) fn post() -> Builder {
+pub(in crate::gateway) fn post() -> Builder {
     Request::post("/avxapi/acctmgmt-get-service-token?gwsource=external").header(HOST, "127.0.0.1:31443")
 }
 
-pub(super) fn signed(client_id: &str, secret: &str) -> Builder {
+pub(in crate::gateway) fn signed(client_id: &str, secret: &str) -> Builder {
     post().header(AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(format!("{client_id}:{secret}"))))
 }
 
-pub(super) fn exporter() -> Fixture {
+pub(in crate::gateway) fn exporter() -> Fixture {
     account("exporter").current(ID, SECRET)
 }
 
@@ -115,6 +120,17 @@ async fn the_manuals_request_gets_the_manuals_token() {
         "exp": now().timestamp() + 3600, "grant type": "client_credentials"
     });
     assert_eq!(claims(&body), expected);
+}
+
+#[tokio::test]
+async fn a_token_names_existing_groups_that_hold_for_the_issuer() {
+    let fixture = exporter().groups(&["elsewhere", "here", "missing", "everywhere"]);
+    let setting = setting().with(&fixture);
+    for (name, issuers) in [("everywhere", &[][..]), ("here", &["default"]), ("elsewhere", &["acme"])] {
+        setting.index.apply(Item::Group(Box::new(group(name, issuers))));
+    }
+    let (_, body) = setting.ask(ID, SECRET).await;
+    assert_eq!(claims(&body)["groups"], serde_json::json!(["here", "everywhere"]));
 }
 
 #[tokio::test]
@@ -303,8 +319,8 @@ async fn a_bad_request_is_told_what_is_wrong_with_it(
 }
 
 #[rstest]
-#[case(wire::MAX_BODY, 200)]
-#[case(wire::MAX_BODY + 1, 400)]
+#[case(request::MAX_BODY, 200)]
+#[case(request::MAX_BODY + 1, 400)]
 #[case(10 * 1024 * 1024, 400)]
 #[tokio::test]
 async fn a_body_may_have_64_kilobytes_and_not_a_byte_more(#[case] length: usize, #[case] status: u16) {

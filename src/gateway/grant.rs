@@ -5,18 +5,13 @@ use super::refusal::Refusal;
 use crate::api::Timestamp;
 use crate::api::service_account::Mode;
 use crate::domain::assertion::AssertionError;
-use crate::domain::claims::LegacyClaims;
-use crate::domain::issuer::Issuer;
-use crate::index::{Entry, VersionFacts, World};
+use crate::domain::usage::EXTERNAL;
+use crate::index::{Entry, VersionFacts};
 
 /// Everything that a decision rests on.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
-    /// Issuers, keys and groups.
-    pub world: &'a World,
-    /// The issuer of the request's host.
-    pub issuer: &'a Issuer,
-    /// The account of that issuer that holds the presented client ID.
+    /// The account of the host's issuer that holds the presented client ID.
     pub entry: Option<&'a Entry>,
     /// The version whose secret was presented.
     pub verified: Option<&'a VersionFacts>,
@@ -28,11 +23,22 @@ pub struct Question<'a> {
     pub now: Timestamp,
 }
 
+/// Whose good credentials were presented.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grant<'a> {
+    /// The account.
+    pub entry: &'a Entry,
+    /// The client ID, as it was presented.
+    pub client_id: &'a str,
+    /// The number of the version whose secret it was; [`EXTERNAL`] for an External account.
+    pub version: i64,
+}
+
 /// The decision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict<'a> {
-    /// Here is what the token says.
-    Claims(LegacyClaims<'a>),
+    /// Yes.
+    Granted(Grant<'a>),
     /// No.
     Refused(Refusal),
     /// No, unless a live read says otherwise.
@@ -43,32 +49,28 @@ pub enum Verdict<'a> {
 #[must_use]
 pub fn decide(question: Question<'_>) -> Verdict<'_> {
     match check(&question) {
-        Ok(claims) => Verdict::Claims(claims),
+        Ok(grant) => Verdict::Granted(grant),
         Err(refusal) if question.confirmed || is_final(refusal) => Verdict::Refused(refusal),
         Err(refusal) => Verdict::Unsure(refusal),
     }
 }
 
-fn check<'a>(question: &Question<'a>) -> Result<LegacyClaims<'a>, Refusal> {
-    let Question { world, issuer, entry, verified, asserted, confirmed: _, now } = *question;
+fn check<'a>(question: &Question<'a>) -> Result<Grant<'a>, Refusal> {
+    let Question { entry, verified, asserted, confirmed: _, now } = *question;
     let entry = entry.ok_or(Refusal::Unknown)?;
-    let client_id = match stands(entry) {
-        Err(Refusal::External) if asserted => entry.record.external_client_id.as_deref().ok_or(Refusal::Unknown)?,
-        Err(refusal) => return Err(refusal),
-        Ok(()) if asserted => return Err(AssertionError::Internal.into()),
-        Ok(()) => {
-            let version = verified.ok_or(Refusal::WrongSecret)?;
-            if !works(entry, version, now) {
-                return Err(Refusal::Ended);
-            }
-            &version.client_id
+    match stands(entry) {
+        Err(Refusal::External) if asserted => {
+            let client_id = entry.record.external_client_id.as_deref().ok_or(Refusal::Unknown)?;
+            return Ok(Grant { entry, client_id, version: EXTERNAL });
         }
-    };
-    if world.keys_of(&issuer.name).is_none() {
-        return Err(Refusal::NoKey);
+        Ok(()) if asserted => return Err(AssertionError::Internal.into()),
+        other => other?,
     }
-    let groups = world.groups_of(&entry.account.groups, &issuer.name);
-    Ok(LegacyClaims::new(issuer, &entry.account.owner, client_id, groups, now))
+    let version = verified.ok_or(Refusal::WrongSecret)?;
+    if !works(entry, version, now) {
+        return Err(Refusal::Ended);
+    }
+    Ok(Grant { entry, client_id: &version.client_id, version: version.version })
 }
 
 /// Whether an account may have tokens at all.
@@ -113,22 +115,12 @@ fn is_final(refusal: Refusal) -> bool {
 mod tests {
     use super::*;
     use crate::domain::credential::State;
-    use crate::index::testing::{Fixture, account, filled_index, group, issuer, present};
-    use crate::index::{Accounts, Item};
+    use crate::index::testing::{Fixture, account, present};
     use chrono::TimeDelta;
     use rstest::rstest;
     use std::sync::Arc;
 
     const ID: &str = "97074e41-8af9-456d-9a64-f0c4bb908048";
-
-    fn world() -> Arc<World> {
-        let index = filled_index();
-        index.apply(Item::Group(Box::new(group("everywhere", &[]))));
-        index.apply(Item::Group(Box::new(group("here", &["default"]))));
-        index.apply(Item::Group(Box::new(group("elsewhere", &["acme"]))));
-        index.apply(Item::Issuer(Box::new(issuer("acme", 1, &["acme"], &["acme.example"]))));
-        index.world()
-    }
 
     fn entry(fixture: &Fixture) -> Entry {
         Entry { account: Arc::new(fixture.account.clone()), record: Arc::new(fixture.record_facts()) }
@@ -141,10 +133,7 @@ mod tests {
         confirmed: bool,
         now: Timestamp,
     ) -> Option<(Refusal, bool)> {
-        let world = world();
         let question = Question {
-            world: &world,
-            issuer: world.issuer_of_host("").unwrap(),
             entry,
             verified: entry.zip(verified).and_then(|(entry, at)| entry.record.versions.get(at)),
             asserted: false,
@@ -152,7 +141,7 @@ mod tests {
             now,
         };
         match decide(question) {
-            Verdict::Claims(_) => None,
+            Verdict::Granted(_) => None,
             Verdict::Refused(refusal) => Some((refusal, true)),
             Verdict::Unsure(refusal) => Some((refusal, false)),
         }
@@ -188,43 +177,23 @@ mod tests {
         assert_eq!(refusal(Some(&entry), None, true, present()), Some((Refusal::Disabled, true)));
     }
 
-    #[test]
-    fn an_assertion_proves_an_external_account_alone_and_does_not_outdo_disabling() {
-        let refusal = |fixture: Fixture| {
-            let (world, entry) = (world(), entry(&fixture));
-            let question = Question {
-                world: &world,
-                issuer: world.issuer_of_host("").unwrap(),
-                entry: Some(&entry),
-                verified: entry.record.versions.first(),
-                asserted: true,
-                confirmed: true,
-                now: present(),
-            };
-            match decide(question) {
-                Verdict::Claims(claims) => Ok(claims.client_id.to_owned()),
-                Verdict::Refused(refusal) | Verdict::Unsure(refusal) => Err(refusal),
-            }
+    #[rstest]
+    #[case(account("a").external("sys:a"), Ok(("sys:a", 0)))]
+    #[case(account("a").external("sys:a").disabled(), Err(Refusal::Disabled))]
+    #[case(account("a").external("sys:a").deleting(), Err(Refusal::Deleted))]
+    #[case(account("a").current(ID, "s"), Err(AssertionError::Internal.into()))]
+    fn an_assertion_proves_an_external_account_alone_and_does_not_outdo_disabling(
+        #[case] fixture: Fixture,
+        #[case] expected: Result<(&str, i64), Refusal>,
+    ) {
+        let entry = entry(&fixture);
+        let verified = entry.record.versions.first();
+        let question = Question { entry: Some(&entry), verified, asserted: true, confirmed: true, now: present() };
+        let found = match decide(question) {
+            Verdict::Granted(grant) => Ok((grant.client_id, grant.version)),
+            Verdict::Refused(refusal) | Verdict::Unsure(refusal) => Err(refusal),
         };
-        assert_eq!(refusal(account("a").external("sys:a")), Ok("sys:a".into()));
-        assert_eq!(refusal(account("a").external("sys:a").disabled()), Err(Refusal::Disabled));
-        assert_eq!(refusal(account("a").external("sys:a").deleting()), Err(Refusal::Deleted));
-        assert_eq!(refusal(account("a").current(ID, "s")), Err(AssertionError::Internal.into()));
-    }
-
-    #[test]
-    fn an_issuer_without_a_key_refuses_with_503_and_asks_nobody() {
-        let (world, entry) = (world(), entry(&account("a").of_namespace("acme").current(ID, "s")));
-        let question = Question {
-            world: &world,
-            issuer: world.issuer_of_host("acme.example").unwrap(),
-            entry: Some(&entry),
-            verified: entry.record.versions.first(),
-            asserted: false,
-            confirmed: false,
-            now: present(),
-        };
-        assert_eq!(decide(question), Verdict::Refused(Refusal::NoKey));
+        assert_eq!(found, expected);
     }
 
     #[rstest]
@@ -258,23 +227,5 @@ mod tests {
     #[case(account("a").version(ID, "s", State::Previous, TimeDelta::zero()))]
     fn nothing_is_hashed_for_an_account_that_gets_no_token_anyway(#[case] fixture: Fixture) {
         assert_eq!(acceptable(&entry(&fixture), ID, present()).count(), 0);
-    }
-
-    #[test]
-    fn claims_name_existing_groups_that_hold_for_the_issuer() {
-        let world = world();
-        let entry = entry(&account("a").current(ID, "s").groups(&["elsewhere", "here", "missing", "everywhere"]));
-        let question = Question {
-            world: &world,
-            issuer: world.issuer_of_host("").unwrap(),
-            entry: Some(&entry),
-            verified: entry.record.versions.first(),
-            asserted: false,
-            confirmed: false,
-            now: present(),
-        };
-        let Verdict::Claims(claims) = decide(question) else { panic!("refused") };
-        assert_eq!(claims.groups, ["here", "everywhere"]);
-        assert_eq!((claims.client_id, claims.exp), (ID, present().unix() + 3600));
     }
 }

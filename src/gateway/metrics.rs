@@ -35,7 +35,8 @@ struct LiveRead {
 /// Counters that requests touch.
 pub struct Metrics {
     requests: Family<Outcome, Counter>,
-    granted: Counter,
+    /// In the order of [`Endpoint::ALL`]: found without hashing labels.
+    successes: [Counter; 4],
     /// How long requests took.
     pub duration: Histogram,
     /// Argon2 verifications.
@@ -45,18 +46,56 @@ pub struct Metrics {
     live_reads: Family<LiveRead, Counter>,
 }
 
-const ENDPOINT: &str = "legacy";
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The manual's endpoint.
+    Legacy,
+    /// The standard token endpoint.
+    Token,
+    /// Introspection.
+    Introspection,
+    /// Metadata and key sets.
+    Document,
+}
+
+impl Endpoint {
+    const ALL: [Self; 4] = [Self::Legacy, Self::Token, Self::Introspection, Self::Document];
+
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::Token => "token",
+            Self::Introspection => "introspection",
+            Self::Document => "document",
+        }
+    }
+
+    /// The outcome that is no refusal.
+    fn success(self) -> &'static str {
+        match self {
+            Self::Legacy | Self::Token => "granted",
+            Self::Introspection | Self::Document => "answered",
+        }
+    }
+}
 
 impl Metrics {
     /// Registers all of them, below `keyrota_gateway`.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let requests = Family::<Outcome, Counter>::default();
-        for outcome in ["granted"].into_iter().chain(Refusal::REASONS) {
-            drop(requests.get_or_create_owned(&Outcome { endpoint: ENDPOINT, outcome }));
+        for endpoint in [Endpoint::Legacy, Endpoint::Token, Endpoint::Introspection] {
+            for outcome in Refusal::REASONS {
+                drop(requests.get_or_create_owned(&Outcome { endpoint: endpoint.name(), outcome }));
+            }
         }
         let metrics = Self {
-            granted: requests.get_or_create_owned(&Outcome { endpoint: ENDPOINT, outcome: "granted" }),
+            successes: Endpoint::ALL.map(|endpoint| {
+                requests.get_or_create_owned(&Outcome { endpoint: endpoint.name(), outcome: endpoint.success() })
+            }),
             requests,
             duration: Histogram::new(BUCKETS),
             verifications: Counter::default(),
@@ -64,13 +103,8 @@ impl Metrics {
             live_reads: Family::default(),
         };
         let ours = registry.sub_registry_with_prefix("keyrota_gateway");
-        ours.register("requests", "Token requests by endpoint and outcome", metrics.requests.clone());
-        ours.register_with_unit(
-            "request_duration",
-            "How long token requests took",
-            Unit::Seconds,
-            metrics.duration.clone(),
-        );
+        ours.register("requests", "Requests by endpoint and outcome", metrics.requests.clone());
+        ours.register_with_unit("request_duration", "How long requests took", Unit::Seconds, metrics.duration.clone());
         ours.register("argon2_verifications", "Secrets checked with Argon2", metrics.verifications.clone());
         ours.register("verification_cache_hits", "Secrets recognized without Argon2", metrics.remembered.clone());
         ours.register("live_reads", "Reads of the API server before a refusal", metrics.live_reads.clone());
@@ -78,11 +112,11 @@ impl Metrics {
     }
 
     /// Counts a request.
-    pub fn request(&self, refusal: Option<Refusal>, seconds: f64) {
+    pub fn request(&self, endpoint: Endpoint, refusal: Option<Refusal>, seconds: f64) {
         match refusal {
-            None => drop(self.granted.inc()),
+            None => drop(self.successes[endpoint as usize].inc()),
             Some(refusal) => {
-                let labels = Outcome { endpoint: ENDPOINT, outcome: refusal.reason() };
+                let labels = Outcome { endpoint: endpoint.name(), outcome: refusal.reason() };
                 self.requests.get_or_create(&labels).inc();
             }
         }

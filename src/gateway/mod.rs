@@ -1,7 +1,7 @@
 //! The token gateway: credentials in, a signed token out.
 //!
 //! `request → wire, basic → authenticate → grant → token → answer`. What thinks is pure (`basic`, `legacy::wire`,
-//! `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
+//! `oauth::wire`, `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
 
 pub mod assertion;
 pub mod authenticate;
@@ -11,10 +11,13 @@ pub mod endpoint;
 pub mod freshen;
 pub mod grant;
 pub mod health;
+pub mod identify;
 pub mod legacy;
 pub mod limit;
 pub mod metrics;
+pub mod oauth;
 pub mod refusal;
+pub mod request;
 pub mod router;
 pub mod run;
 pub mod usage;

@@ -1,7 +1,7 @@
 //! Why a request is refused: many causes inside, few answers outside. The one match between is in each `answer.rs`.
 
 use super::basic::BasicError;
-use super::legacy::wire::WireError;
+use super::request::RequestError;
 use crate::domain::assertion::AssertionError;
 
 /// Every cause of a refusal.
@@ -26,7 +26,7 @@ pub enum Refusal {
     /// No usable credentials in the request.
     Credentials(BasicError),
     /// The request itself is wrong.
-    Request(WireError),
+    Request(RequestError),
     /// Too many failures from this address with this client ID.
     Limited {
         /// In seconds.

@@ -12,7 +12,6 @@ use axum_server::tls_rustls::RustlsConfig;
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use prometheus_client::registry::Registry;
-use rand::rngs::SysRng;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::info;
@@ -26,8 +25,9 @@ use super::metrics::{IndexMetrics, Metrics};
 use super::usage::{Ledger, Publisher};
 use super::{certificate, router};
 use crate::clock::SharedClock;
-use crate::config::{self, ClusterArgs};
+use crate::config::{self, ClusterArgs, ExternalArgs};
 use crate::domain::duration;
+use crate::entropy::SystemEntropy;
 use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
 use crate::server::{self, Patience};
@@ -38,6 +38,10 @@ pub struct GatewayArgs {
     /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+
+    /// Where clients find the gateway
+    #[command(flatten)]
+    pub external: ExternalArgs,
 
     /// Where tokens are issued
     #[arg(long, env = "KEYROTA_GATEWAY_LISTEN", default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
@@ -104,6 +108,8 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         accounts: index.clone(),
         live: Arc::new(live),
         clock: clock.clone(),
+        entropy: Arc::new(SystemEntropy),
+        external_url: args.external.url().to_owned(),
         max_stale: args.max_stale,
         pace: Pace::default(),
         body_time: BODY_TIME,
@@ -112,7 +118,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         foreign: args.foreign.foreign(client.clone())?,
         clients,
     };
-    let app = Arc::new(App::new(dependencies, &mut SysRng).context("the random source failed")?);
+    let app = Arc::new(App::new(dependencies)?);
     let health = Arc::new(Health {
         index: index.clone(),
         clock: clock.clone(),

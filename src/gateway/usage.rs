@@ -20,7 +20,7 @@ use crate::clock::SharedClock;
 use crate::config::CALL_TIMEOUT;
 use crate::domain::names;
 use crate::domain::usage::{EXTERNAL, Report, Use};
-use crate::index::Index;
+use crate::index::{Accounts, Index};
 
 /// How often a report is written at the most.
 const PACE: TimeDelta = TimeDelta::seconds(5);

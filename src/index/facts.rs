@@ -130,6 +130,8 @@ pub struct VersionFacts {
     pub hash: SecretHash,
     /// Staged, Current or Previous.
     pub state: State,
+    /// When it was made.
+    pub not_before: Timestamp,
     /// When it stops working; it works until then and not at it.
     pub not_after: Timestamp,
     /// SHA-256 of account UID and PHC string: by it a good verification is remembered.
@@ -175,6 +177,7 @@ impl RecordFacts {
             client_id: version.client_id,
             hash: version.secret_hash,
             state: version.state,
+            not_before: version.not_before,
             not_after: version.not_after,
         };
         Self {

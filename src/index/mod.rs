@@ -27,7 +27,7 @@ use parking_lot::{Mutex, RwLock};
 pub use facts::{AccountFacts, FactsError, KeyFacts, RecordFacts, Revision, VersionFacts};
 pub use joined::Entry;
 pub use progress::{Feed, Kind, Progress};
-pub use world::World;
+pub use world::{GroupFacts, World};
 
 use crate::api::{TokenIssuer, UserGroup};
 use joined::Joined;
@@ -41,6 +41,9 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// The oldest account that holds the client ID, of those in namespaces that `issuer` serves in this world.
     fn find(&self, world: &World, issuer: &str, client_id: &str) -> Option<Arc<Entry>>;
+
+    /// An account that can be served, by its UID.
+    fn entry(&self, uid: &str) -> Option<Arc<Entry>>;
 
     /// Takes what a live read found, if it is news. Only accounts and records are taken.
     fn offer(&self, item: Item);
@@ -207,12 +210,6 @@ impl Index {
         self.joined.read().sizes()
     }
 
-    /// An account that can be served, by its UID.
-    #[must_use]
-    pub fn entry(&self, uid: &str) -> Option<Arc<Entry>> {
-        self.joined.read().entry(uid)
-    }
-
     fn progress_of(&self, feed: &Feed) -> Option<&Progress> {
         self.progress.iter().find(|progress| progress.feed == *feed)
     }
@@ -231,6 +228,10 @@ impl Accounts for Index {
 
     fn find(&self, world: &World, issuer: &str, client_id: &str) -> Option<Arc<Entry>> {
         self.joined.read().find(world, issuer, client_id)
+    }
+
+    fn entry(&self, uid: &str) -> Option<Arc<Entry>> {
+        self.joined.read().entry(uid)
     }
 
     fn offer(&self, item: Item) {
@@ -254,8 +255,8 @@ fn insert(sources: &mut Sources, item: Item) {
             drop(sources.issuers.insert(issuer.metadata.name.clone().unwrap_or_default(), *issuer));
         }
         Item::Group(group) => {
-            let (name, limits) = world::group_facts(*group);
-            drop(sources.groups.insert(name, limits));
+            let (name, facts) = world::group_facts(*group);
+            drop(sources.groups.insert(name, facts));
         }
         Item::Account(_) | Item::Record(_) => {}
     }

@@ -16,11 +16,12 @@ use zeroize::Zeroizing;
 use super::live::{Labelled, Live, LiveError};
 use super::{AccountFacts, Accounts, Feed, Index, Item, KeyFacts, Kind, Listing, RecordFacts};
 use crate::api::service_account::{Mode, Reason};
-use crate::api::{Timestamp, TokenIssuer, TokenIssuerSpec, UserGroup, UserGroupSpec};
+use crate::api::{Algorithm, Timestamp, TokenIssuer, TokenIssuerSpec, UserGroup, UserGroupSpec};
 use crate::domain::credential::{State, Version};
-use crate::domain::keys::Keys;
+use crate::domain::keys::{Keys, Tenure};
 use crate::domain::names::client_id_label;
 use crate::domain::record::{Owner, Record};
+use crate::domain::signing::generate;
 use crate::domain::verifier::{HashCost, hash};
 
 pub(crate) const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -164,9 +165,23 @@ fn meta(name: &str, born: i64) -> ObjectMeta {
     ObjectMeta { name: Some(name.into()), creation_timestamp: Some(Time(born)), ..ObjectMeta::default() }
 }
 
+/// An HS256 key, and an OAuth key that has signed for a day.
 pub(crate) fn keys(issuer: &str) -> Item {
     let content = [("legacy-current".to_owned(), Zeroizing::new(KEY.to_vec()))].into();
-    Item::Keys(Box::new(KeyFacts { issuer: issuer.into(), keys: Arc::new(Keys::parse(content)) }))
+    let mut keys = Keys::parse(content);
+    add_key(&mut keys, Algorithm::ES256, TimeDelta::days(-1));
+    key_item(issuer, keys)
+}
+
+pub(crate) fn key_item(issuer: &str, keys: Keys) -> Item {
+    Item::Keys(Box::new(KeyFacts { issuer: issuer.into(), keys: Arc::new(keys) }))
+}
+
+/// An OAuth key that signs from `from` on, and was made two hours before.
+pub(crate) fn add_key(keys: &mut Keys, algorithm: Algorithm, from: TimeDelta) {
+    let signs_from = present().saturating_add(from);
+    let tenure = Tenure::new(signs_from.saturating_add(TimeDelta::hours(-2)), signs_from, TimeDelta::hours(1));
+    keys.add_oauth(algorithm, tenure, generate(algorithm).unwrap()).unwrap();
 }
 
 /// An index with a complete, empty list of everything, and keys of the issuer `default`.

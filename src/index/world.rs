@@ -1,9 +1,10 @@
 //! What holds for all accounts: issuers, their keys, and groups. Small and seldom changed, so it is one snapshot.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::facts::KeyFacts;
-use crate::api::{TokenIssuer, UserGroup};
+use crate::api::{TokenIssuer, UserGroup, UserGroupSpec};
 use crate::domain::issuer::{Issuer, Issuers};
 use crate::domain::keys::Keys;
 
@@ -12,7 +13,7 @@ use crate::domain::keys::Keys;
 pub struct World {
     issuers: Issuers,
     keys: HashMap<String, KeyFacts>,
-    groups: HashMap<String, Vec<String>>,
+    groups: HashMap<String, Arc<GroupFacts>>,
 }
 
 impl World {
@@ -35,18 +36,33 @@ impl World {
     }
 
     /// The groups among `names` that exist and hold for accounts of `issuer`, in the same order.
-    #[must_use]
-    pub fn groups_of<'a>(&self, names: &'a [String], issuer: &str) -> Vec<&'a str> {
-        let holds = |limits: &Vec<String>| limits.is_empty() || limits.iter().any(|name| name == issuer);
-        names.iter().filter(|name| self.groups.get(*name).is_some_and(holds)).map(String::as_str).collect()
+    pub fn memberships<'a>(
+        &'a self,
+        names: &'a [String],
+        issuer: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a GroupFacts)> {
+        let holds =
+            move |facts: &&Arc<GroupFacts>| facts.issuers.is_empty() || facts.issuers.iter().any(|name| name == issuer);
+        names.iter().filter_map(move |name| Some((name.as_str(), &**self.groups.get(name).filter(holds)?)))
     }
+}
+
+/// A `UserGroup`, as far as tokens are concerned.
+#[derive(Debug, Default)]
+pub struct GroupFacts {
+    /// What members may ask for.
+    pub scopes: Vec<String>,
+    /// Static claims of members' OAuth tokens.
+    pub claims: BTreeMap<String, String>,
+    /// The issuers that it is limited to; empty for all.
+    issuers: Vec<String>,
 }
 
 /// The objects that a [`World`] is made of.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     pub(super) issuers: BTreeMap<String, TokenIssuer>,
-    pub(super) groups: BTreeMap<String, Vec<String>>,
+    pub(super) groups: BTreeMap<String, Arc<GroupFacts>>,
     pub(super) keys: BTreeMap<String, KeyFacts>,
 }
 
@@ -60,7 +76,8 @@ impl Sources {
     }
 }
 
-/// A group's name and the issuers that it is limited to.
-pub(super) fn group_facts(group: UserGroup) -> (String, Vec<String>) {
-    (group.metadata.name.unwrap_or_default(), group.spec.issuers)
+/// A group's name and what counts of it.
+pub(super) fn group_facts(group: UserGroup) -> (String, Arc<GroupFacts>) {
+    let UserGroupSpec { description: _, scopes, claims, issuers } = group.spec;
+    (group.metadata.name.unwrap_or_default(), Arc::new(GroupFacts { scopes, claims, issuers }))
 }

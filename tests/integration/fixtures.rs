@@ -14,6 +14,7 @@ use keyrota::domain::keys::Keys;
 use keyrota::domain::names::client_id_label;
 use keyrota::domain::record::{Owner, Record};
 use keyrota::domain::verifier::{HashCost, hash};
+use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies};
 use keyrota::gateway::freshen::Pace;
@@ -120,6 +121,8 @@ pub fn app_behind(
         foreign: Default::default(),
         clients,
         ledger: Arc::default(),
+        entropy: Arc::new(SystemEntropy),
+        external_url: "https://localhost:31443".into(),
         accounts: index.clone(),
         live,
         clock: Arc::new(SystemClock),
@@ -128,7 +131,7 @@ pub fn app_behind(
         body_time: body_time.unwrap_or(BODY_TIME),
         metrics,
     };
-    Ok(App::new(dependencies, &mut SysRng)?)
+    Ok(App::new(dependencies)?)
 }
 
 /// What the API server would say.

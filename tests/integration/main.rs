@@ -12,6 +12,8 @@ mod crash_points;
 #[cfg(test)]
 mod external_accounts;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod foreign_keys;
@@ -36,8 +38,18 @@ mod main_job;
 #[cfg(test)]
 mod notices;
 #[cfg(test)]
+mod oauth_gateway;
+#[cfg(test)]
 mod regenerations;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod signing_keys;
+#[cfg(test)]
+mod take_over;
+#[cfg(test)]
+mod upkeep;
+#[cfg(test)]
 mod usage;
+#[cfg(test)]
+mod year;

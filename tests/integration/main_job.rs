@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::Secret;
 use keyrota::api::{MANAGED_BY, MANAGER};
-use keyrota::domain::credential::{Reason, SecretHash, State, Version};
-use keyrota::domain::record::{DATA_KEY, Record};
 use keyrota::domain::verifier::{self, HashCost};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::DeleteParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use rand::SeedableRng;
 use serde_json::json;
@@ -124,25 +121,6 @@ async fn the_manuals_own_sample_header_gets_a_token_when_that_pair_is_the_accoun
     let pair = ("521c3ad2-ea4e-447b-a51b-9621bb7ea126", "55AU#NO8%*ZhgvNfaYUmtvX0dkEhodbi\n");
     let mut random = rand::rngs::StdRng::seed_from_u64(1);
     let hash = verifier::hash(&pair.1.trim_end().into(), HashCost::IMPORTED, &mut random).unwrap();
-    import(&operator, &operator.settled_record(&account).await, pair.0, hash).await;
+    operator.import(&account, pair.0, hash).await;
     granted(&gateway, &(pair.0.to_owned(), pair.1.to_owned())).await;
-}
-
-/// Puts a credential of another origin into an account's record.
-async fn import(operator: &Operator, record: &Record, client_id: &str, secret_hash: SecretHash) {
-    let current = record.current().unwrap();
-    let imported = Version {
-        client_id: client_id.to_owned(),
-        secret_hash,
-        state: State::Current,
-        reason: Reason::Created,
-        ..current.clone()
-    };
-    let record = Record { versions: vec![imported], ..record.clone() };
-    let name = keyrota::domain::names::record(&record.account.uid);
-    let mut secret: Secret = operator.own_secrets().get(&name).await.unwrap();
-    secret.metadata.labels = Some(record.labels());
-    let json = k8s_openapi::ByteString(record.to_json().unwrap().into_bytes());
-    secret.data = Some([(DATA_KEY.to_owned(), json)].into());
-    operator.own_secrets().replace(&name, &PostParams::default(), &secret).await.unwrap();
 }

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use k8s_openapi::api::events::v1::Event;
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus, Timestamp};
 use keyrota::clock::{Clock, ManualClock, SharedClock, SystemClock};
 use keyrota::config;
 use keyrota::doctor::{self, DoctorArgs};
 use keyrota::domain::notice::State;
 use keyrota::domain::record::Record;
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use super::common::eventually;
@@ -68,12 +66,6 @@ async fn settled(operator: &Operator, account: &ServiceAccount) -> Record {
         (!record.notices.is_empty() && !pending).then_some(record)
     })
     .await
-}
-
-async fn events(operator: &Operator, reason: &str) -> Vec<Event> {
-    let api: Api<Event> = Api::namespaced(operator.client.clone(), &operator.tenant.name);
-    let all = api.list(&ListParams::default()).await.unwrap();
-    all.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -143,8 +135,8 @@ async fn assert_what_was_said(operator: &Operator, account: &ServiceAccount, mai
     );
     assert_eq!(event["subject"], json!(format!("{}/exporter", operator.tenant.name)));
     assert_eq!(received[5].event["type"], json!("dev.keyrota.clientsecret.expired"));
-    assert_eq!(events(operator, "ClientSecretExpiring").await.len(), 5);
-    let expired = events(operator, "ClientSecretExpired").await;
+    assert_eq!(operator.events("ClientSecretExpiring").await.len(), 5);
+    let expired = operator.events("ClientSecretExpired").await;
     assert_eq!((expired.len(), expired[0].type_.as_deref()), (1, Some("Warning")));
     assert_eq!(expired[0].regarding.as_ref().unwrap().uid.as_ref(), Some(uid));
 }

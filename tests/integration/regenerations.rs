@@ -32,7 +32,7 @@ struct Tally {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_published_secret_is_refused_while_secrets_are_regenerated_under_traffic_without_grace() {
-    let asked = std::env::var("KEYROTA_REGENERATIONS").map_or(REGENERATIONS, |number| number.parse().unwrap());
+    let asked = asked();
     let mut operator = Operator::start().await;
     let gateway = operator.start_gateway().await;
     let tally = Tally::default();
@@ -64,6 +64,11 @@ async fn no_published_secret_is_refused_while_secrets_are_regenerated_under_traf
     assert_eq!(published_but_refused.into_inner(), 0, "a secret was refused that was in the published Secret");
     assert_eq!(ended_but_granted.into_inner(), 0, "a secret worked again after it had ended");
     assert!(granted.into_inner() > asked && refused.into_inner() > 0, "there was no traffic");
+}
+
+#[expect(clippy::disallowed_methods, reason = "only a test asks how long it is to be")]
+fn asked() -> usize {
+    std::env::var("KEYROTA_REGENERATIONS").map_or(REGENERATIONS, |number| number.parse().unwrap())
 }
 
 /// The owner of an account, who asks for the next secret as soon as the last one has ended.

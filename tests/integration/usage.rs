@@ -1,16 +1,23 @@
 //! Who still uses the old secret: from the gateway's grants to the account's status.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use keyrota::api::ConditionStatus;
 use keyrota::api::service_account::CredentialState;
-use keyrota::clock::{Clock, ManualClock};
+use keyrota::clock::{Clock, ManualClock, SystemClock};
 use serde_json::json;
 
-use super::common::operator::{Operator, condition};
+use super::common::eventually;
+use super::common::operator::{Operator, SOON, condition, free_address, metrics};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_when_each_version_was_first_and_last_used_and_that_the_previous_one_still_is() {
-    let (mut operator, clock) = Operator::on_manual_clock().await;
+    let clock = ManualClock::at(SystemClock.now());
+    let mut operator = Operator::prepared(Arc::new(clock.clone())).await;
+    let address = free_address().to_string();
+    operator.flags = vec!["--health-listen".into(), address.clone()];
+    operator.start_controller();
     let gateway = operator.start_gateway().await;
     operator.ready("exporter", json!({})).await;
     let old = operator.credential("exporter-credentials").await;
@@ -36,9 +43,30 @@ async fn status_tells_when_each_version_was_first_and_last_used_and_that_the_pre
     let message = &warned.conditions.iter().find(|c| c.type_ == "PreviousSecretInUse").unwrap().message;
     assert!(message.contains(&previous.not_after.to_string()), "{message}");
 
+    // An hour before the old secret's day is over they are told once more.
+    let last_call = previous.not_after.saturating_add(TimeDelta::hours(-1));
+    while clock.timestamp() < last_call {
+        clock.advance(TimeDelta::minutes(30).min(last_call.at() - clock.now()));
+        tokio::task::yield_now().await;
+    }
+    let ends_soon = |status: &keyrota::api::ServiceAccountStatus| {
+        condition(status, "PreviousSecretInUse").1 == "PreviousSecretEndsSoon"
+    };
+    operator.until("exporter", "warned again", ends_soon).await;
+    for reason in ["PreviousSecretInUse", "PreviousSecretEndsSoon"] {
+        eventually(reason, SOON, async || (operator.events(reason).await.len() == 1).then_some(())).await;
+    }
+    let series = format!(
+        "keyrota_previous_secret_in_use_end_timestamp_seconds{{namespace=\"{}\",name=\"exporter\"}} {}",
+        operator.tenant.name,
+        previous.not_after.unix()
+    );
+    assert!(metrics(&address).await.lines().any(|line| line == series), "{series}");
+
     clock.advance(TimeDelta::hours(24));
     let ended = operator.until("exporter", "ended", |status| status.credentials.len() == 1).await;
     assert_eq!(condition(&ended.status.unwrap(), "PreviousSecretInUse").0, None);
+    assert!(!metrics(&address).await.contains("keyrota_previous_secret_in_use_end_timestamp_seconds{"));
     ticking.abort();
 }
 

@@ -100,6 +100,11 @@ impl Outbox {
         }
     }
 
+    /// Whether every delivery that was offered is settled, or no longer wanted.
+    pub fn is_empty(&self) -> bool {
+        self.accepted.lock().is_empty()
+    }
+
     /// Begins nothing more, and waits for the end of what is under way: only a crash may send a notice twice.
     pub async fn finish(&self) {
         let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);

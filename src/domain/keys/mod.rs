@@ -2,6 +2,11 @@
 
 mod legacy;
 mod oauth;
+pub mod plan;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod properties;
 mod stored;
 #[cfg(test)]
 mod stored_tests;

@@ -103,10 +103,10 @@ pub enum Trouble {
     #[error("it does not stand in {RING}: it is published and goes after the next rotation")]
     Unlisted,
     /// No key.
-    #[error("{0}: restore it from a backup")]
+    #[error("{0}: restore it from a backup, or delete it")]
     NotAKey(KeyError),
     /// A key under another's name.
-    #[error("it is another key than its name says: restore it from a backup")]
+    #[error("it is another key than its name says: restore it from a backup, or delete it")]
     AnotherKey,
     /// No HS256 key.
     #[error(transparent)]
@@ -126,7 +126,7 @@ pub(super) fn item_of(kid: &str) -> String {
     format!("{name}.p8")
 }
 
-fn legacy_item(phase: Phase) -> &'static str {
+pub(super) fn legacy_item(phase: Phase) -> &'static str {
     match phase {
         Phase::Current => "legacy-current",
         Phase::Previous => "legacy-previous",

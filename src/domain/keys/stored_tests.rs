@@ -109,7 +109,7 @@ fn a_damaged_key_is_said_and_the_others_are_read() {
         problems(&read),
         [
             "legacy-next: an HS256 key needs at least 32 bytes (RFC 7518 section 3.2), this one has 6".to_owned(),
-            format!("{kid}.p8: it is no RS256 key in PKCS#8: restore it from a backup"),
+            format!("{kid}.p8: it is no RS256 key in PKCS#8: restore it from a backup, or delete it"),
         ]
     );
     // What is left of it stays, so that it can be restored.

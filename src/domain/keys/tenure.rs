@@ -14,6 +14,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Timestamp;
+pub use crate::api::token_issuer::KeyState as Phase;
 
 /// What resource servers may cache a key set for, and clocks may differ by, on top of a token's lifetime.
 pub const MARGIN: TimeDelta = TimeDelta::hours(1);
@@ -43,17 +44,6 @@ impl Tenure {
     pub fn kept_until(&self, next: Timestamp) -> Timestamp {
         next.saturating_add(self.longest_token + MARGIN)
     }
-}
-
-/// What a key is for at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Phase {
-    /// Published, but not yet signing.
-    Next,
-    /// The one that signs.
-    Current,
-    /// No longer signing; its tokens may still be about.
-    Previous,
 }
 
 /// The position of the key that signs, in a line sorted by [`order`]: the last that has begun. When none has (clocks

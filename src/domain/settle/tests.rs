@@ -15,15 +15,31 @@ fn ready_of(world: &World) -> (ConditionStatus, String) {
 }
 
 #[rstest]
-#[case(account(), ConditionStatus::True, "Published")]
-#[case(World::new(), ConditionStatus::False, "Publishing")]
-#[case(account().disabled(), ConditionStatus::True, "Disabled")]
-#[case(account().deleting(), ConditionStatus::False, "Deleting")]
-#[case(account().manual().settled().expiring_in(seconds(0)), ConditionStatus::False, "Expired")]
-#[case(account().with_secret(Secret::Foreign), ConditionStatus::False, "SecretConflict")]
-#[case(World::new().with_secret(Secret::Leftover), ConditionStatus::False, "WaitingForGarbageCollection")]
-fn ready_says_why(#[case] world: World, #[case] status: ConditionStatus, #[case] reason: &str) {
+#[case(account(), ConditionStatus::True, "Published", None)]
+#[case(World::new(), ConditionStatus::False, "Publishing", Some("Reconciling"))]
+#[case(account().disabled(), ConditionStatus::True, "Disabled", None)]
+#[case(account().deleting(), ConditionStatus::False, "Deleting", None)]
+#[case(account().manual().settled().expiring_in(seconds(0)), ConditionStatus::False, "Expired", Some("Stalled"))]
+#[case(account().with_secret(Secret::Foreign), ConditionStatus::False, "SecretConflict", Some("Stalled"))]
+#[case(
+    World::new().with_secret(Secret::Leftover),
+    ConditionStatus::False,
+    "WaitingForGarbageCollection",
+    Some("Reconciling")
+)]
+fn ready_says_why_and_kstatus_is_told_whether_it_goes_on_by_itself(
+    #[case] world: World,
+    #[case] status: ConditionStatus,
+    #[case] reason: &str,
+    #[case] abnormal: Option<&str>,
+) {
     assert_eq!(ready_of(&world), (status, reason.to_owned()));
+    let status = world.settle();
+    for type_ in ["Reconciling", "Stalled"] {
+        let found = condition(&status, type_);
+        assert_eq!(found.map(|found| found.reason.as_str()), (abnormal == Some(type_)).then_some(reason));
+        assert!(found.is_none_or(|found| found.status == ConditionStatus::True));
+    }
 }
 
 #[rstest]
@@ -128,4 +144,43 @@ fn every_trigger_that_was_acted_on_is_reported() {
     let handled = world.status.handled.unwrap();
     assert_eq!((handled.client_secret, handled.client_id, handled.compromised_time), (2, 3, Some(world.now)));
     assert_eq!(world.status.credentials[0].reason, Reason::Compromised);
+}
+
+/// v2 replaced v1, which got a token a second later; some time after that.
+fn in_use(grace: TimeDelta, after: TimeDelta) -> (ServiceAccountStatus, Option<Timestamp>) {
+    let replaced = account().grace(grace).asking_for_secret(1).settled();
+    let used = replaced.now.saturating_add(seconds(1));
+    let world = replaced.after(after);
+    let applied = Applied {
+        account: world.account(),
+        record: world.record.clone(),
+        standing: Standing::Ready,
+        issuer: "default".into(),
+        missing_groups: Vec::new(),
+        uses: Uses::from([(1, crate::domain::usage::Use { first: used, last: used })]),
+    };
+    let status = settle(&applied, &world.status, world.now);
+    let wake = wake(&applied, &status, world.now);
+    (status, wake)
+}
+
+#[rstest]
+#[case::long_before(hours(20), hours(1), Some("UsedAfterRotation"), Some(hours(19)))]
+#[case::a_second_before_the_last_hour(hours(20), hours(19) - seconds(1), Some("UsedAfterRotation"), Some(hours(19)))]
+#[case::the_last_hour(hours(20), hours(19), Some(ENDS_SOON), None)]
+#[case::the_last_second(hours(20), hours(20) - seconds(1), Some(ENDS_SOON), None)]
+#[case::its_end(hours(20), hours(20), None, None)]
+#[case::before_the_last_tenth(seconds(600), seconds(539), Some("UsedAfterRotation"), Some(seconds(540)))]
+#[case::the_last_tenth(seconds(600), seconds(540), Some(ENDS_SOON), None)]
+#[case::no_time_for_two_warnings(seconds(9), seconds(8), Some("UsedAfterRotation"), Some(seconds(9)))]
+fn of_a_previous_secret_in_use_people_are_warned_again_before_its_end(
+    #[case] grace: TimeDelta,
+    #[case] after: TimeDelta,
+    #[case] reason: Option<&str>,
+    #[case] next: Option<TimeDelta>,
+) {
+    let (status, wake) = in_use(grace, after);
+    assert_eq!(condition(&status, IN_USE).map(|condition| condition.reason.as_str()), reason);
+    let replaced = account().grace(grace).asking_for_secret(1).settled().now;
+    assert_eq!(wake, next.map(|next| replaced.saturating_add(next)));
 }

@@ -97,7 +97,7 @@ pub struct Claimed<'a> {
     /// The request's `client_id`, if it has one besides.
     pub client_id: Option<&'a str>,
     /// Our issuer, which is the audience unless a trusted issuer names another.
-    pub ours: Option<&'a str>,
+    pub ours: &'a str,
     /// Why the API server is not to be asked for this client.
     pub limited: Option<Refusal>,
     /// The present time.
@@ -112,7 +112,7 @@ impl<'a> Claimed<'a> {
     }
 
     fn grants(&self, finding: &Finding) -> bool {
-        matches!(decide(finding.question(&self.presented())), Verdict::Claims(_))
+        matches!(decide(finding.question(&self.presented())), Verdict::Granted(_))
     }
 
     /// What says most comes last: a grant, then that nothing can be said, then an account that gets none.
@@ -150,7 +150,7 @@ impl Authenticator {
     async fn prove(&self, trusted: &TrustedIssuer, claimed: &Claimed<'_>) -> Result<Finding, Refusal> {
         let Claimed { assertion, ours, now, .. } = *claimed;
         let proof = trusted.proof.as_ref().map_err(|_| Refusal::NoIssuerKeys)?;
-        let audience = trusted.audience.as_deref().or(ours).ok_or(Refusal::NoIssuerKeys)?;
+        let audience = trusted.audience.as_deref().unwrap_or(ours);
         assertion.check_claims(audience, now)?;
         // Kubernetes alone can tell of its tokens, and is asked last: only for what would be granted.
         match proof {

@@ -95,18 +95,13 @@ impl Setting {
         let (world, assertion) = (self.index.world(), Assertion::read(token)?);
         let issuer = world.issuer_of_host("").unwrap();
         let now = present();
-        let claimed =
-            Claimed { world: &world, issuer, assertion: &assertion, client_id, ours: Some(OURS), limited, now };
+        let claimed = Claimed { world: &world, issuer, assertion: &assertion, client_id, ours: OURS, limited, now };
         let finding = self.authenticator.assertion(&claimed).await?;
         match decide(finding.question(&claimed.presented())) {
-            Verdict::Claims(claims) => {
-                assert_eq!(finding.version_number(), Some(0));
-                let name = finding.entry.as_ref().unwrap().account.owner.name.clone();
-                assert_eq!(
-                    Some(claims.client_id),
-                    finding.entry.as_ref().unwrap().account.external_client_id.as_deref()
-                );
-                Ok(name)
+            Verdict::Granted(grant) => {
+                assert_eq!((finding.version_number(), grant.version), (Some(0), 0));
+                assert_eq!(Some(grant.client_id), grant.entry.account.external_client_id.as_deref());
+                Ok(grant.entry.account.owner.name.clone())
             }
             Verdict::Refused(refusal) => Err(refusal),
             Verdict::Unsure(_) => Err(Refusal::Unsure),

@@ -7,8 +7,8 @@ use axum::response::Response;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
-use super::wire::WireError;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::request::RequestError;
 
 /// What a caller may wait for us before it asks again, in seconds.
 const SOON: u32 = 1;
@@ -37,11 +37,11 @@ pub fn refused(refusal: Refusal) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     match refusal {
-        Refusal::Request(WireError::Method) => {
+        Refusal::Request(RequestError::Method) => {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
         // What is left of the body is not read: the connection cannot be used again.
-        Refusal::Request(WireError::TooLarge | WireError::TooSlow | WireError::Incomplete) => {
+        Refusal::Request(RequestError::TooLarge | RequestError::TooSlow | RequestError::Incomplete) => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
@@ -76,10 +76,10 @@ fn row(refusal: Refusal) -> (StatusCode, &'static str, Cow<'static, str>) {
     }
 }
 
-fn status_of(error: WireError) -> StatusCode {
+fn status_of(error: RequestError) -> StatusCode {
     match error {
-        WireError::Method => StatusCode::METHOD_NOT_ALLOWED,
-        WireError::Path | WireError::EndpointOff => StatusCode::NOT_FOUND,
+        RequestError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        RequestError::Path | RequestError::EndpointOff => StatusCode::NOT_FOUND,
         _ => StatusCode::BAD_REQUEST,
     }
 }
@@ -139,9 +139,9 @@ mod tests {
     #[case(Refusal::NoIssuerKeys, 503, OURS, Some("1"))]
     #[case(Refusal::Credentials(BasicError::Missing), 400, NO_CREDENTIALS, None)]
     #[case(Refusal::Credentials(BasicError::EmptySecret), 400, NO_CREDENTIALS, None)]
-    #[case(Refusal::Request(WireError::GrantType), 400, GRANT_TYPE, None)]
-    #[case(Refusal::Request(WireError::Method), 405, METHOD, None)]
-    #[case(Refusal::Request(WireError::Path), 404, PATH, None)]
+    #[case(Refusal::Request(RequestError::GrantType), 400, GRANT_TYPE, None)]
+    #[case(Refusal::Request(RequestError::Method), 405, METHOD, None)]
+    #[case(Refusal::Request(RequestError::Path), 404, PATH, None)]
     #[case(Refusal::Limited { retry_after: 7 }, 429, OURS, Some("7"))]
     #[case(Refusal::Overloaded, 503, OURS, Some("1"))]
     #[case(Refusal::NotReady, 503, OURS, Some("1"))]
@@ -178,22 +178,23 @@ mod tests {
     #[rstest]
     fn no_message_needs_escaping_in_json(
         #[values(
-            WireError::Hosts,
-            WireError::EndpointOff,
-            WireError::TooLarge,
-            WireError::TooSlow,
-            WireError::Incomplete,
-            WireError::Compressed,
-            WireError::NotUtf8,
-            WireError::BadEscape,
-            WireError::BadJson,
-            WireError::BadMultipart,
-            WireError::TooMany,
-            WireError::Repeated("client_id"),
-            WireError::TwoMethods,
-            WireError::AssertionType
+            RequestError::Hosts,
+            RequestError::EndpointOff,
+            RequestError::TooLarge,
+            RequestError::TooSlow,
+            RequestError::Incomplete,
+            RequestError::Compressed,
+            RequestError::NotUtf8,
+            RequestError::BadEscape,
+            RequestError::BadJson,
+            RequestError::BadMultipart,
+            RequestError::TooMany,
+            RequestError::Repeated,
+            RequestError::RepeatedParameter,
+            RequestError::TwoMethods,
+            RequestError::AssertionType
         )]
-        error: WireError,
+        error: RequestError,
     ) {
         let body: serde_json::Value = serde_json::from_str(&text(refused(Refusal::Request(error)))).unwrap();
         assert_eq!(body["message"], format!("Invalid Request::[{error}]"));

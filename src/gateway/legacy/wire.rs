@@ -6,73 +6,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use futures::FutureExt;
 use serde::Deserialize;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::domain::assertion::ASSERTION_TYPE;
-use crate::gateway::basic::form_decode;
-
-/// A body has one parameter; this leaves room for what libraries add.
-const MAX_PARAMETERS: usize = 64;
-
-/// The largest body, in bytes.
-pub const MAX_BODY: usize = 64 * 1024;
-
-/// What is wrong with a request. The text stands in the answer, in the brackets of `Invalid Request::[…]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum WireError {
-    /// Another method than POST.
-    #[error("Method not allowed, use POST")]
-    Method,
-    /// Another path.
-    #[error("No such endpoint")]
-    Path,
-    /// More than one `Host`.
-    #[error("More than one Host header")]
-    Hosts,
-    /// The endpoint is switched off for this host's issuer.
-    #[error("This endpoint is disabled for this host")]
-    EndpointOff,
-    /// Longer than [`MAX_BODY`].
-    #[error("Request body is larger than 64 KiB")]
-    TooLarge,
-    /// It did not arrive in time.
-    #[error("Request body did not arrive in time")]
-    TooSlow,
-    /// It broke off.
-    #[error("Request body is incomplete")]
-    Incomplete,
-    /// gzip and the like.
-    #[error("Compressed request bodies are not supported")]
-    Compressed,
-    /// Not UTF-8.
-    #[error("Request body is not UTF-8")]
-    NotUtf8,
-    /// `%` without two hexadecimal digits, or escapes that are not UTF-8.
-    #[error("Malformed percent escape in the request body")]
-    BadEscape,
-    /// Not JSON, not an object, or `grant_type` is no text.
-    #[error("Malformed JSON in the request body")]
-    BadJson,
-    /// Not multipart as RFC 7578 has it.
-    #[error("Malformed multipart form in the request body")]
-    BadMultipart,
-    /// More than `MAX_PARAMETERS`.
-    #[error("Too many parameters in the request body")]
-    TooMany,
-    /// A parameter that we read, twice.
-    #[error("Repeated parameter {0}")]
-    Repeated(&'static str),
-    /// A secret and an assertion.
-    #[error("More than one way to authenticate")]
-    TwoMethods,
-    /// `client_assertion_type` is not the one there is, or stands alone.
-    #[error("Unsupported client assertion type")]
-    AssertionType,
-    /// Another grant.
-    #[error("Unsupported grant type")]
-    GrantType,
-}
+use crate::gateway::basic::{BasicError, Candidate, form_decode};
+use crate::gateway::identify::Credentials;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::request::{MAX_PARAMETERS, RequestError};
 
 /// What a body says besides the grant. No `Debug`: an assertion is a credential.
 #[derive(Default)]
@@ -83,12 +23,27 @@ pub struct Asked {
     pub client_id: Option<String>,
 }
 
+impl Asked {
+    /// The assertion, or the header's credentials.
+    ///
+    /// # Errors
+    /// When there are both or none.
+    pub fn credentials(self, header: Option<Vec<Candidate>>) -> Result<Credentials, Refusal> {
+        match (header, self.assertion) {
+            (Some(_), Some(_)) => Err(Refusal::Request(RequestError::TwoMethods)),
+            (Some(candidates), None) => Ok(Credentials::Secret(candidates)),
+            (None, Some(assertion)) => Ok(Credentials::Assertion(assertion, self.client_id)),
+            (None, None) => Err(Refusal::Credentials(BasicError::Missing)),
+        }
+    }
+}
+
 /// Reads a body, which asks for the one grant there is. An empty one does (clients in the field send none), and so does
 /// one that does not name a grant.
 ///
 /// # Errors
 /// When it asks for another one, authenticates in two ways, or cannot be read.
-pub fn read(content_type: Option<&str>, body: &Bytes) -> Result<Asked, WireError> {
+pub fn read(content_type: Option<&str>, body: &Bytes) -> Result<Asked, RequestError> {
     // What nearly every client sends needs no parser.
     if body.strip_prefix(b"grant_type=").is_some_and(is_the_grant) {
         return Ok(Asked::default());
@@ -96,7 +51,7 @@ pub fn read(content_type: Option<&str>, body: &Bytes) -> Result<Asked, WireError
     let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
     let parameters = match text {
         [] => return Ok(Asked::default()),
-        [0x1F, 0x8B, ..] => return Err(WireError::Compressed),
+        [0x1F, 0x8B, ..] => return Err(RequestError::Compressed),
         [b'{' | b'[' | b'"', ..] => json(text)?,
         [b'-', b'-', ..] => multipart(content_type, body.slice_ref(text))?,
         _ => form(text)?,
@@ -105,18 +60,18 @@ pub fn read(content_type: Option<&str>, body: &Bytes) -> Result<Asked, WireError
 }
 
 /// An empty parameter is as good as none.
-fn asked(mut parameters: Parameters) -> Result<Asked, WireError> {
+fn asked(mut parameters: Parameters) -> Result<Asked, RequestError> {
     let mut take = |name| parameters.remove(name).filter(|value| !value.is_empty());
     if take(GRANT_TYPE).is_some_and(|grant| !is_the_grant(grant.as_bytes())) {
-        return Err(WireError::GrantType);
+        return Err(RequestError::GrantType);
     }
     let (assertion, kind) = (take(ASSERTION), take(ASSERTION_KIND));
     let (client_id, secret) = (take(CLIENT_ID), take(CLIENT_SECRET));
     match (&assertion, kind) {
-        (Some(_), _) if secret.is_some() => Err(WireError::TwoMethods),
+        (Some(_), _) if secret.is_some() => Err(RequestError::TwoMethods),
         (Some(_), Some(kind)) if *kind == ASSERTION_TYPE => Ok(()),
         (None, None) => Ok(()),
-        _ => Err(WireError::AssertionType),
+        _ => Err(RequestError::AssertionType),
     }?;
     Ok(Asked { assertion, client_id: client_id.map(|id| id.to_string()) })
 }
@@ -139,16 +94,16 @@ fn is_the_grant(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"client_credentials")
 }
 
-fn form(text: &[u8]) -> Result<Parameters, WireError> {
-    let text = std::str::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
+fn form(text: &[u8]) -> Result<Parameters, RequestError> {
+    let text = std::str::from_utf8(text).map_err(|_| RequestError::NotUtf8)?;
     let mut parameters = Parameters::new();
     for (count, pair) in text.split('&').enumerate() {
         if count >= MAX_PARAMETERS {
-            return Err(WireError::TooMany);
+            return Err(RequestError::TooMany);
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = form_decode(name).ok_or(WireError::BadEscape)?;
-        let value = form_decode(value).ok_or(WireError::BadEscape)?;
+        let name = form_decode(name).ok_or(RequestError::BadEscape)?;
+        let value = form_decode(value).ok_or(RequestError::BadEscape)?;
         if let Some(name) = known(&name) {
             once(&mut parameters, name, value)?;
         }
@@ -156,10 +111,14 @@ fn form(text: &[u8]) -> Result<Parameters, WireError> {
     Ok(parameters)
 }
 
-fn once(parameters: &mut Parameters, name: &'static str, value: String) -> Result<(), WireError> {
+fn repeated(name: &str) -> RequestError {
+    if name == GRANT_TYPE { RequestError::Repeated } else { RequestError::RepeatedParameter }
+}
+
+fn once(parameters: &mut Parameters, name: &'static str, value: String) -> Result<(), RequestError> {
     match parameters.insert(name, Zeroizing::new(value)) {
         None => Ok(()),
-        Some(_) => Err(WireError::Repeated(name)),
+        Some(_) => Err(repeated(name)),
     }
 }
 
@@ -183,16 +142,16 @@ struct Payload {
     client_secret: Option<String>,
 }
 
-fn json(text: &[u8]) -> Result<Parameters, WireError> {
+fn json(text: &[u8]) -> Result<Parameters, RequestError> {
     // An array would fill a struct's fields by position.
     if !text.starts_with(b"{") {
-        return Err(WireError::BadJson);
+        return Err(RequestError::BadJson);
     }
     let Object { grant_type, client_assertion, client_assertion_type, client_id, client_secret, payload } =
         serde_json::from_slice(text).map_err(|error| {
             let text = error.to_string();
             let name = text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
-            name.map_or(WireError::BadJson, |name| WireError::Repeated(known(name).unwrap_or("payload")))
+            name.map_or(RequestError::BadJson, repeated)
         })?;
     let mut all = vec![(grant_type, client_assertion, client_assertion_type, client_id, client_secret)];
     if let Some(Payload { grant_type, client_assertion, client_assertion_type, client_id, client_secret }) = payload {
@@ -214,15 +173,15 @@ fn json(text: &[u8]) -> Result<Parameters, WireError> {
     Ok(parameters)
 }
 
-fn multipart(content_type: Option<&str>, body: Bytes) -> Result<Parameters, WireError> {
+fn multipart(content_type: Option<&str>, body: Bytes) -> Result<Parameters, RequestError> {
     let declared = content_type.and_then(|text| multer::parse_boundary(text).ok());
     let boundary = match declared {
         Some(boundary) => boundary,
-        None => first_line(&body).ok_or(WireError::BadMultipart)?,
+        None => first_line(&body).ok_or(RequestError::BadMultipart)?,
     };
     let stream = futures::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
     // The whole body is in memory, so nothing is ever waited for.
-    fields_of(multer::Multipart::new(stream, boundary)).now_or_never().unwrap_or(Err(WireError::BadMultipart))
+    fields_of(multer::Multipart::new(stream, boundary)).now_or_never().unwrap_or(Err(RequestError::BadMultipart))
 }
 
 /// The boundary, for bodies whose `Content-Type` does not give it.
@@ -233,16 +192,16 @@ fn first_line(body: &[u8]) -> Option<String> {
     (1..=70).contains(&text.len()).then(|| text.to_owned())
 }
 
-async fn fields_of(mut form: multer::Multipart<'_>) -> Result<Parameters, WireError> {
+async fn fields_of(mut form: multer::Multipart<'_>) -> Result<Parameters, RequestError> {
     let (mut parameters, mut count) = (Parameters::new(), 0);
-    while let Some(field) = form.next_field().await.map_err(|_| WireError::BadMultipart)? {
+    while let Some(field) = form.next_field().await.map_err(|_| RequestError::BadMultipart)? {
         count += 1;
         if count > MAX_PARAMETERS {
-            return Err(WireError::TooMany);
+            return Err(RequestError::TooMany);
         }
         if let Some(name) = field.name().and_then(known) {
-            let bytes = field.bytes().await.map_err(|_| WireError::BadMultipart)?;
-            let value = std::str::from_utf8(&bytes).map_err(|_| WireError::NotUtf8)?;
+            let bytes = field.bytes().await.map_err(|_| RequestError::BadMultipart)?;
+            let value = std::str::from_utf8(&bytes).map_err(|_| RequestError::NotUtf8)?;
             once(&mut parameters, name, value.trim().to_owned())?;
         }
     }
@@ -252,6 +211,7 @@ async fn fields_of(mut form: multer::Multipart<'_>) -> Result<Parameters, WireEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::request::MAX_BODY;
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -261,7 +221,7 @@ mod tests {
     const PARTS: &str =
         "--xYz\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\nClient_Credentials\r\n--xYz--\r\n";
 
-    fn checked(content_type: Option<&str>, body: impl Into<Vec<u8>>) -> Result<(), WireError> {
+    fn checked(content_type: Option<&str>, body: impl Into<Vec<u8>>) -> Result<(), RequestError> {
         read(content_type, &Bytes::from(body.into())).map(drop)
     }
 
@@ -291,48 +251,48 @@ mod tests {
     }
 
     #[rstest]
-    #[case("grant_type=password", WireError::GrantType)]
-    #[case("grant_type=client_credentials+", WireError::GrantType)]
-    #[case("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer", WireError::GrantType)]
-    #[case(r#"{"grant_type":"authorization_code"}"#, WireError::GrantType)]
+    #[case("grant_type=password", RequestError::GrantType)]
+    #[case("grant_type=client_credentials+", RequestError::GrantType)]
+    #[case("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer", RequestError::GrantType)]
+    #[case(r#"{"grant_type":"authorization_code"}"#, RequestError::GrantType)]
     #[case(
         "--xYz\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\npassword\r\n--xYz--\r\n",
-        WireError::GrantType
+        RequestError::GrantType
     )]
-    #[case("grant_type=client_credentials&grant_type=client_credentials", WireError::Repeated("grant_type"))]
-    #[case(r#"{"grant_type":"client_credentials","grant_type":"password"}"#, WireError::Repeated("grant_type"))]
+    #[case("grant_type=client_credentials&grant_type=client_credentials", RequestError::Repeated)]
+    #[case(r#"{"grant_type":"client_credentials","grant_type":"password"}"#, RequestError::Repeated)]
     #[case(
         r#"{"grant_type":"client_credentials","payload":{"grant_type":"client_credentials"}}"#,
-        WireError::Repeated("grant_type")
+        RequestError::Repeated
     )]
-    #[case("grant_type=%zz", WireError::BadEscape)]
-    #[case("grant_type=client_credentials&x=%C0%AF", WireError::BadEscape)]
-    #[case("%", WireError::BadEscape)]
-    #[case(r#"{"grant_type":"client_credentials""#, WireError::BadJson)]
-    #[case(r#"{"grant_type":7}"#, WireError::BadJson)]
-    #[case(r#"{"grant_type":["client_credentials"]}"#, WireError::BadJson)]
-    #[case(r#"["client_credentials"]"#, WireError::BadJson)]
-    #[case(r#""client_credentials""#, WireError::BadJson)]
-    #[case("--xYz", WireError::BadMultipart)]
-    #[case("--xYz\r\nno header\r\n\r\nx\r\n", WireError::BadMultipart)]
-    fn anything_else_is_refused_for_its_own_reason(#[case] body: &str, #[case] error: WireError) {
+    #[case("grant_type=%zz", RequestError::BadEscape)]
+    #[case("grant_type=client_credentials&x=%C0%AF", RequestError::BadEscape)]
+    #[case("%", RequestError::BadEscape)]
+    #[case(r#"{"grant_type":"client_credentials""#, RequestError::BadJson)]
+    #[case(r#"{"grant_type":7}"#, RequestError::BadJson)]
+    #[case(r#"{"grant_type":["client_credentials"]}"#, RequestError::BadJson)]
+    #[case(r#"["client_credentials"]"#, RequestError::BadJson)]
+    #[case(r#""client_credentials""#, RequestError::BadJson)]
+    #[case("--xYz", RequestError::BadMultipart)]
+    #[case("--xYz\r\nno header\r\n\r\nx\r\n", RequestError::BadMultipart)]
+    fn anything_else_is_refused_for_its_own_reason(#[case] body: &str, #[case] error: RequestError) {
         assert_eq!(checked(Some(FORM), body), Err(error));
     }
 
     #[rstest]
-    #[case(b"\x1F\x8B\x08\0\0\0\0\0".to_vec(), WireError::Compressed)]
-    #[case(b"grant_type=\xFF".to_vec(), WireError::NotUtf8)]
-    #[case(b"\xFF\xFEg\0r\0".to_vec(), WireError::NotUtf8)]
-    #[case(b"--b\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n\xFF\r\n--b--".to_vec(), WireError::NotUtf8)]
-    fn bytes_that_are_no_text_are_refused(#[case] body: Vec<u8>, #[case] error: WireError) {
+    #[case(b"\x1F\x8B\x08\0\0\0\0\0".to_vec(), RequestError::Compressed)]
+    #[case(b"grant_type=\xFF".to_vec(), RequestError::NotUtf8)]
+    #[case(b"\xFF\xFEg\0r\0".to_vec(), RequestError::NotUtf8)]
+    #[case(b"--b\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\n\xFF\r\n--b--".to_vec(), RequestError::NotUtf8)]
+    fn bytes_that_are_no_text_are_refused(#[case] body: Vec<u8>, #[case] error: RequestError) {
         assert_eq!(checked(None, body), Err(error));
     }
 
     #[rstest]
-    #[case("a=b&".repeat(16_000), WireError::TooMany)]
-    #[case("&".repeat(MAX_BODY), WireError::TooMany)]
-    #[case(format!("{}--b--", "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\r\n".repeat(1000)), WireError::TooMany)]
-    fn what_is_too_much_is_refused(#[case] body: String, #[case] error: WireError) {
+    #[case("a=b&".repeat(16_000), RequestError::TooMany)]
+    #[case("&".repeat(MAX_BODY), RequestError::TooMany)]
+    #[case(format!("{}--b--", "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\r\n".repeat(1000)), RequestError::TooMany)]
+    fn what_is_too_much_is_refused(#[case] body: String, #[case] error: RequestError) {
         assert_eq!(checked(None, body), Err(error));
     }
 
@@ -359,17 +319,17 @@ mod tests {
     }
 
     #[rstest]
-    #[case("client_assertion=a.b.c".into(), WireError::AssertionType)]
-    #[case("client_assertion=a.b.c&client_assertion_type=jwt".into(), WireError::AssertionType)]
-    #[case(format!("client_assertion_type={KIND}"), WireError::AssertionType)]
-    #[case(format!("client_assertion=&client_assertion_type={KIND}"), WireError::AssertionType)]
-    #[case(format!("client_assertion=a&client_assertion_type={KIND}&client_secret=s"), WireError::TwoMethods)]
-    #[case(format!("client_assertion=a&client_assertion=b&client_assertion_type={KIND}"), WireError::Repeated("client_assertion"))]
-    #[case(r#"{"client_id":"a","client_id":"b"}"#.into(), WireError::Repeated("client_id"))]
-    #[case(r#"{"client_id":"a","payload":{"client_id":"b"}}"#.into(), WireError::Repeated("client_id"))]
-    #[case(r#"{"payload":{},"payload":{}}"#.into(), WireError::Repeated("payload"))]
-    #[case(r#"{"client_assertion":["a.b.c"]}"#.into(), WireError::BadJson)]
-    fn an_assertion_stands_once_with_its_type_and_without_a_secret(#[case] body: String, #[case] error: WireError) {
+    #[case("client_assertion=a.b.c".into(), RequestError::AssertionType)]
+    #[case("client_assertion=a.b.c&client_assertion_type=jwt".into(), RequestError::AssertionType)]
+    #[case(format!("client_assertion_type={KIND}"), RequestError::AssertionType)]
+    #[case(format!("client_assertion=&client_assertion_type={KIND}"), RequestError::AssertionType)]
+    #[case(format!("client_assertion=a&client_assertion_type={KIND}&client_secret=s"), RequestError::TwoMethods)]
+    #[case(format!("client_assertion=a&client_assertion=b&client_assertion_type={KIND}"), RequestError::RepeatedParameter)]
+    #[case(r#"{"client_id":"a","client_id":"b"}"#.into(), RequestError::RepeatedParameter)]
+    #[case(r#"{"client_id":"a","payload":{"client_id":"b"}}"#.into(), RequestError::RepeatedParameter)]
+    #[case(r#"{"payload":{},"payload":{}}"#.into(), RequestError::RepeatedParameter)]
+    #[case(r#"{"client_assertion":["a.b.c"]}"#.into(), RequestError::BadJson)]
+    fn an_assertion_stands_once_with_its_type_and_without_a_secret(#[case] body: String, #[case] error: RequestError) {
         assert_eq!(checked(None, body), Err(error));
     }
 

@@ -1,18 +1,17 @@
 //! A mail server of one's own: aiosmtpd, installed once into the cache, offline from then on.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use keyrota::controlplane::Environment;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::eventually;
 use super::operator::SOON;
+use super::tools::{install_python_packages, installed};
 
 /// What the cache is keyed by.
 const VERSION: &str = "1.4.6";
@@ -157,43 +156,7 @@ fn write_files(directory: &Path) {
 
 /// The Python of a virtual environment that has aiosmtpd.
 fn python() -> Option<PathBuf> {
-    let tools = Environment::from_process().cache_home.expect("there is a home directory").join("keyrota/tools");
-    let home = tools.join(format!("aiosmtpd-{VERSION}"));
-    let python = home.join("bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    if Command::new("python3").arg("--version").output().is_err() {
-        assert!(!in_ci(), "python3 is missing: CI needs it for the mail server of the tests");
-        let mut out = std::io::stderr();
-        writeln!(out, "SKIPPED: install python3 (with venv) to run the tests against a real mail server").unwrap();
-        return None;
-    }
-    std::fs::create_dir_all(&tools).unwrap();
-    let lock = File::create(tools.join("aiosmtpd.lock")).unwrap();
-    lock.lock().unwrap();
-    if !python.exists() {
-        install(&tools, &home);
-    }
-    Some(python)
-}
-
-/// Into a directory beside it first: what has the name is complete.
-fn install(tools: &Path, home: &Path) {
-    let unfinished = tools.join(format!("aiosmtpd-{VERSION}.unfinished"));
-    let _ = std::fs::remove_dir_all(&unfinished);
-    run(Command::new("python3").args(["-m", "venv"]).arg(&unfinished));
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-    run(Command::new(unfinished.join("bin/python")).args(pip).arg(format!("aiosmtpd=={VERSION}")));
-    std::fs::rename(&unfinished, home).unwrap();
-}
-
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[expect(clippy::disallowed_methods, reason = "only a test asks whether it runs in CI")]
-fn in_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|value| value == "true")
+    let package = format!("aiosmtpd=={VERSION}");
+    let home = installed(&format!("aiosmtpd-{VERSION}"), "python3", |home| install_python_packages(home, &[&package]));
+    Some(home?.join("bin/python"))
 }

@@ -5,6 +5,7 @@ pub(crate) mod mailbox;
 pub(crate) mod operator;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
+pub(crate) mod tools;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,14 @@ pub(crate) fn control_plane() -> &'static ControlPlane {
     match started {
         Ok(control_plane) => control_plane,
         Err(error) => panic!("no test can run without a control plane: {error}"),
+    }
+}
+
+/// A control plane for one test, which may do to it what no other one should see.
+pub(crate) fn control_plane_of_ones_own() -> &'static ControlPlane {
+    match start_on_own_runtime(&Options::default()) {
+        Ok(control_plane) => Box::leak(Box::new(control_plane)),
+        Err(error) => panic!("this test cannot run without a control plane: {error}"),
     }
 }
 

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::events::v1::Event;
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use keyrota::clock::{Clock, ManualClock, SystemClock};
+use keyrota::controller::{self, Backlog};
 use keyrota::controlplane::ControlPlane;
+use keyrota::domain::credential::{SecretHash, Version};
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Record};
-use keyrota::entropy::SystemEntropy;
-use keyrota::{config, controller, demo, gateway};
+use keyrota::entropy::{SharedEntropy, SystemEntropy};
+use keyrota::{config, demo, gateway};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -50,6 +53,10 @@ pub(crate) struct Operator {
     pub(crate) tenant: TestNamespace,
     pub(crate) own: TestNamespace,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where the controllers' randomness comes from; before they are started.
+    pub(crate) entropy: SharedEntropy,
+    /// What the controller that [`Self::start_controller`] starts has left to do.
+    pub(crate) backlog: Backlog,
     /// Further flags of the controller; before it is started.
     pub(crate) flags: Vec<String>,
     /// Further flags of its gateways; before they are started.
@@ -57,7 +64,8 @@ pub(crate) struct Operator {
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
-    kubeconfig: String,
+    /// What controllers that are started from now on reach the API server by.
+    pub(crate) kubeconfig: String,
 }
 
 /// A running controller of the test's own.
@@ -87,7 +95,8 @@ impl Controller {
 /// A running gateway, as a client sees it.
 pub(crate) struct Gateway {
     token_url: String,
-    http: reqwest::Client,
+    /// Trusts the gateway's own CA and no other.
+    pub(crate) http: reqwest::Client,
 }
 
 impl Gateway {
@@ -141,6 +150,12 @@ impl Operator {
         super::install_tls_provider();
         let control_plane = control_plane();
         crds_installed(control_plane).await;
+        Self::prepared_on(control_plane, clock).await
+    }
+
+    /// The same on a control plane that is not everybody's, and that has the CRDs.
+    pub(crate) async fn prepared_on(control_plane: &'static ControlPlane, clock: Arc<dyn Clock>) -> Self {
+        super::install_tls_provider();
         let (tenant, own) = (namespace(control_plane).await, namespace(control_plane).await);
         let roles = demo::INSTALL
             .replace("keyrota-system", &own.name)
@@ -162,6 +177,8 @@ impl Operator {
             tenant,
             own,
             clock,
+            entropy: Arc::new(SystemEntropy),
+            backlog: Backlog::default(),
             flags: Vec::new(),
             gateway_flags: Vec::new(),
             controller: None,
@@ -184,20 +201,22 @@ impl Operator {
 
     /// Without election: one that is started after a kill is not to wait for the end of the other's lease.
     pub(crate) fn start_controller(&mut self) {
-        let run = self.controller_with(&["--leader-elect", "false"], std::future::pending());
+        self.backlog = Backlog::default();
+        let run = self.controller_with(&["--leader-elect", "false"], self.backlog.clone(), std::future::pending());
         self.controller = Some(tokio::spawn(run));
     }
 
     /// Another controller of the same namespaces, for the test to stop or kill.
     pub(crate) fn another_controller(&self, arguments: &[&str]) -> Controller {
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let run = self.controller_with(arguments, async { drop(stopped.await) });
+        let run = self.controller_with(arguments, Backlog::default(), async { drop(stopped.await) });
         Controller { stop, process: tokio::spawn(run) }
     }
 
     fn controller_with<S: Future<Output = ()> + Send + 'static>(
         &self,
         arguments: &[&str],
+        backlog: Backlog,
         stopped: S,
     ) -> impl Future<Output = anyhow::Result<()>> + Send + use<S> {
         let common = [
@@ -209,16 +228,25 @@ impl Operator {
             &self.tenant.name,
         ];
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let deaf = if arguments.contains(&"--health-listen") { [].as_slice() } else { &["--health-listen", ""] };
+        let deaf = if arguments.iter().chain(&flags).any(|flag| *flag == "--health-listen") {
+            [].as_slice()
+        } else {
+            &["--health-listen", ""]
+        };
         let arguments = config::parse(&[&common, deaf, arguments, &flags].concat()).unwrap();
-        controller::run(arguments, self.clock.clone(), Arc::new(SystemEntropy), stopped)
+        controller::run_with(arguments, self.clock.clone(), self.entropy.clone(), backlog, stopped)
     }
 
     /// Starts a gateway under its own service account and waits until it is ready.
     pub(crate) async fn start_gateway(&mut self) -> Gateway {
+        self.start_gateway_at(free_address(), "https://localhost:31443").await
+    }
+
+    /// The same at an address and an external URL of the test's own.
+    pub(crate) async fn start_gateway_at(&mut self, listen: std::net::SocketAddr, external_url: &str) -> Gateway {
         let kubeconfig =
             self.control_plane.service_account_kubeconfig(&self.own.name, "keyrota-gateway").await.unwrap();
-        let (listen, health) = (free_address(), free_address());
+        let health = free_address();
         let arguments = [
             "--kubeconfig",
             kubeconfig.to_str().unwrap(),
@@ -226,6 +254,8 @@ impl Operator {
             &self.own.name,
             "--watch-namespaces",
             &self.tenant.name,
+            "--external-url",
+            external_url,
             "--listen",
             &listen.to_string(),
             "--health-listen",
@@ -363,11 +393,31 @@ impl Operator {
         .await
     }
 
+    /// Puts a credential of another origin into the record of an account, whose controller must not run any more.
+    pub(crate) async fn import(&self, account: &ServiceAccount, client_id: &str, secret_hash: SecretHash) {
+        let record = self.settled_record(account).await;
+        let imported = Version { client_id: client_id.to_owned(), secret_hash, ..record.current().unwrap().clone() };
+        let record = Record { versions: vec![imported], ..record };
+        let name = names::record(&record.account.uid);
+        let mut secret: Secret = self.own_secrets().get(&name).await.unwrap();
+        secret.metadata.labels = Some(record.labels());
+        let json = k8s_openapi::ByteString(record.to_json().unwrap().into_bytes());
+        secret.data = Some([(DATA_KEY.to_owned(), json)].into());
+        self.own_secrets().replace(&name, &PostParams::default(), &secret).await.unwrap();
+    }
+
     /// Tombstones of the operator namespace.
     pub(crate) async fn tombstones(&self) -> Vec<ConfigMap> {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.own.name);
         let selector = ListParams::default().labels(&format!("{}=true", names::LABEL_TOMBSTONE));
         api.list(&selector).await.unwrap().items
+    }
+
+    /// The Events in the tenant's namespace that have this reason.
+    pub(crate) async fn events(&self, reason: &str) -> Vec<Event> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &self.tenant.name);
+        let all = api.list(&ListParams::default()).await.unwrap();
+        all.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason)).collect()
     }
 
     /// What the controllers did according to the audit log.
@@ -399,6 +449,15 @@ impl Operator {
 impl Drop for Operator {
     fn drop(&mut self) {
         self.controller.iter().chain(&self.gateways).for_each(JoinHandle::abort);
+    }
+}
+
+/// What a controller with this `--health-listen` tells Prometheus; nothing when it does not answer (yet).
+pub(crate) async fn metrics(address: &str) -> String {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    match http.get(format!("http://{address}/metrics")).send().await {
+        Ok(answer) => answer.text().await.unwrap_or_default(),
+        Err(_) => String::new(),
     }
 }
 

@@ -36,18 +36,27 @@ struct Shared {
     client: Client,
     script: Mutex<Script>,
     cut: Notify,
+    held: Notify,
+    answered: tokio::sync::watch::Sender<Option<StatusCode>>,
 }
 
 #[derive(Default)]
 struct Script {
     writes: Vec<String>,
     cut_at: Option<(usize, Moment)>,
+    hold: Option<(String, usize)>,
 }
 
 impl Proxy {
     /// Forwards everything as `client`, and puts a kubeconfig that leads here beside the others in `folder`.
     pub(crate) async fn start(client: Client, folder: &std::path::Path) -> Self {
-        let shared = Arc::new(Shared { client, script: Mutex::default(), cut: Notify::new() });
+        let shared = Arc::new(Shared {
+            client,
+            script: Mutex::default(),
+            cut: Notify::new(),
+            held: Notify::new(),
+            answered: tokio::sync::watch::Sender::default(),
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(forward).with_state(shared.clone());
@@ -63,7 +72,20 @@ impl Proxy {
 
     /// From now on writes are counted from 1, and the one with this number is cut off.
     pub(crate) fn cut_at(&self, write: usize, moment: Moment) {
-        *self.shared.script.lock() = Script { writes: Vec::new(), cut_at: Some((write, moment)) };
+        *self.shared.script.lock() = Script { cut_at: Some((write, moment)), ..Script::default() };
+    }
+
+    /// Of the writes to this object from now on, the one with this number is held back until it is released.
+    pub(crate) fn hold(&self, object: &str, write: usize) {
+        *self.shared.script.lock() = Script { hold: Some((object.to_owned(), write)), ..Script::default() };
+    }
+
+    /// Lets the write that is held back go to the API server now, and returns what that answers.
+    pub(crate) async fn release(&self) -> StatusCode {
+        self.shared.held.notify_one();
+        let mut answered = self.shared.answered.subscribe();
+        let status = *answered.wait_for(Option::is_some).await.unwrap();
+        status.unwrap()
     }
 
     /// From now on writes are counted from 1, and all pass.
@@ -76,7 +98,7 @@ impl Proxy {
         self.shared.script.lock().writes.clone()
     }
 
-    /// Ends when the write has been cut off.
+    /// Ends when the write has been cut off, or is held back.
     pub(crate) async fn until_cut(&self) {
         self.shared.cut.notified().await;
     }
@@ -96,6 +118,11 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
     if cut == Some(Moment::Failed) {
         return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).body(Body::empty()).unwrap();
     }
+    let held = shared.holds(&request);
+    if held {
+        shared.cut.notify_one();
+        shared.held.notified().await;
+    }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let mut forwarded = Request::builder().method(parts.method).uri(parts.uri.path_and_query().unwrap().as_str());
@@ -107,6 +134,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
     let answer = shared.client.send(forwarded.body(body.to_vec().into()).unwrap()).await;
     if cut == Some(Moment::After) {
         return shared.silence().await;
+    }
+    if held {
+        shared.answered.send_replace(answer.as_ref().ok().map(http::Response::status));
     }
     match answer {
         Ok(answer) => answer.map(Body::new),
@@ -125,6 +155,20 @@ impl Shared {
         script.writes.push(format!("{} {path}", request.method()));
         let number = script.writes.len();
         script.cut_at.filter(|(at, _)| *at == number).map(|(_, moment)| moment)
+    }
+
+    fn holds(&self, request: &Request<Body>) -> bool {
+        let mut script = self.script.lock();
+        let Some((object, left)) = &mut script.hold else { return false };
+        if request.method() == Method::GET || !request.uri().path().ends_with(&format!("/{object}")) {
+            return false;
+        }
+        *left = left.saturating_sub(1);
+        let holds = *left == 0;
+        if holds {
+            script.hold = None;
+        }
+        holds
     }
 
     async fn silence(&self) -> Response {

@@ -1,0 +1,110 @@
+//! What clients and resource servers find out by themselves: metadata (RFC 8414, OpenID Connect Discovery) and keys.
+//! Addresses come from the settings, never from the request.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::request::Parts;
+use http::{Method, Request};
+use serde::Serialize;
+use serde_json::json;
+
+use super::answer;
+use crate::api::Timestamp;
+use crate::domain::issuer::Issuer;
+use crate::domain::keys::Keys;
+use crate::domain::{paths, signing};
+use crate::gateway::endpoint::{App, Seen};
+use crate::gateway::metrics::Endpoint;
+use crate::gateway::refusal::Refusal;
+use crate::gateway::request::RequestError;
+use crate::index::World;
+
+/// How long documents may be kept, in seconds. A new key is published an hour and more before it signs.
+const KEEP: u32 = 300;
+
+/// Which document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Document {
+    /// RFC 8414.
+    Metadata,
+    /// OpenID Connect Discovery 1.0, for verifiers that know no other way to find the keys.
+    Discovery,
+    /// RFC 7517.
+    Jwks,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    introspection_endpoint: String,
+    grant_types_supported: [&'static str; 1],
+    /// Required, though there is no authorization endpoint; this one means that nothing is returned from it.
+    response_types_supported: [&'static str; 1],
+    token_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_types_supported: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token_signing_alg_values_supported: Option<BTreeSet<&'static str>>,
+}
+
+impl App {
+    /// Answers a request for a document.
+    pub fn document(&self, which: Document, request: Request<Body>) -> Response {
+        let world = self.authenticator.accounts.world();
+        let mut seen = Seen::start(Endpoint::Document);
+        let result = self.published(&world, which, &request.into_parts().0, &mut seen);
+        self.conclude(&seen, result.as_ref().err().copied());
+        result.unwrap_or_else(|refusal| answer::refused(refusal, "GET, HEAD"))
+    }
+
+    fn published<'w>(
+        &self,
+        world: &'w World,
+        which: Document,
+        parts: &Parts,
+        seen: &mut Seen<'w>,
+    ) -> Result<Response, Refusal> {
+        if parts.method != Method::GET && parts.method != Method::HEAD {
+            return Err(Refusal::Request(RequestError::Method));
+        }
+        let (issuer, now) = self.admit(world, parts, seen)?;
+        if !issuer.oauth.enabled {
+            return Err(Refusal::Request(RequestError::EndpointOff));
+        }
+        let keys = world.keys_of(&issuer.name).filter(|keys| keys.oauth.signing(now).is_some());
+        let keys = keys.ok_or(Refusal::NoKey)?;
+        Ok(match which {
+            Document::Jwks => answer::public(&jwks(keys, now), KEEP),
+            _ => answer::public(&metadata(which, issuer, &self.external_url, keys, now), KEEP),
+        })
+    }
+}
+
+/// The next key, too, so that resource servers know it before it signs. No HS256 key is ever among them.
+fn jwks(keys: &Keys, now: Timestamp) -> serde_json::Value {
+    json!({"keys": keys.oauth.published(now).map(|key| key.key.jwk()).collect::<Vec<_>>()})
+}
+
+fn metadata(which: Document, issuer: &Issuer, external_url: &str, keys: &Keys, now: Timestamp) -> Metadata {
+    const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+    let base = issuer.base_url(external_url);
+    let openid = which == Document::Discovery;
+    let algorithms = || keys.oauth.published(now).map(|key| signing::name(key.key.algorithm())).collect();
+    Metadata {
+        issuer: issuer.url(external_url).into_owned(),
+        token_endpoint: format!("{base}{}", paths::TOKEN),
+        jwks_uri: format!("{base}{}", paths::JWKS),
+        introspection_endpoint: format!("{base}{}", paths::INTROSPECTION),
+        grant_types_supported: ["client_credentials"],
+        response_types_supported: ["none"],
+        token_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_methods_supported: METHODS,
+        subject_types_supported: openid.then_some(["public"]),
+        id_token_signing_alg_values_supported: openid.then(algorithms),
+    }
+}

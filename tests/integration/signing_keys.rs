@@ -1,0 +1,276 @@
+//! Signing keys over their life, on a clock that the test moves, against the real API server.
+
+use chrono::TimeDelta;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use keyrota::api::token_issuer::{KeyState, SigningKeyStatus};
+use keyrota::api::{ConditionStatus, TokenIssuer};
+use keyrota::clock::ManualClock;
+use keyrota::domain::keys::Keys;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::common::eventually;
+use super::common::operator::{Operator, SOON, text};
+
+/// One lifetime and one hour.
+const OVERLAP: TimeDelta = TimeDelta::hours(2);
+const ROTATION: TimeDelta = TimeDelta::days(90);
+
+/// An issuer for one tenant namespace alone, and the one operator that looks after it.
+struct Tenant {
+    operator: Operator,
+    clock: ManualClock,
+    name: String,
+}
+
+impl Tenant {
+    async fn new(spec: serde_json::Value) -> Self {
+        let (operator, clock) = Operator::on_manual_clock().await;
+        let tenant = Self { name: operator.tenant.name.clone(), operator, clock };
+        tenant.create(spec).await;
+        tenant
+    }
+
+    async fn create(&self, mut spec: serde_json::Value) {
+        spec["namespaces"] = json!([self.operator.tenant.name]);
+        let object = json!({
+            "apiVersion": "keyrota.dev/v1alpha1", "kind": "TokenIssuer", "metadata": {"name": self.name}, "spec": spec,
+        });
+        self.issuers().create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+    }
+
+    fn issuers(&self) -> Api<TokenIssuer> {
+        Api::all(self.operator.client.clone())
+    }
+
+    async fn edit(&self, spec: serde_json::Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.issuers().patch(&self.name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    fn secret_name(&self) -> String {
+        format!("signing-keys-{}", self.name)
+    }
+
+    async fn secret(&self) -> Option<Secret> {
+        self.operator.own_secrets().get_opt(&self.secret_name()).await.unwrap()
+    }
+
+    async fn keys(&self) -> Option<Keys> {
+        let data = self.secret().await?.data.unwrap_or_default();
+        Some(Keys::parse(data.into_iter().map(|(item, bytes)| (item, Zeroizing::new(bytes.0))).collect()))
+    }
+
+    /// Waits until the Secret's keys are as wanted.
+    async fn until(&self, what: &str, wanted: impl Fn(&Keys) -> bool) -> Keys {
+        eventually(what, SOON, async || self.keys().await.filter(|keys| wanted(keys))).await
+    }
+
+    fn signing(&self, keys: &Keys) -> String {
+        use keyrota::clock::Clock;
+        keys.oauth.signing(self.clock.timestamp()).unwrap().key.kid().to_owned()
+    }
+
+    /// Reasons of the issuer's Events.
+    async fn events(&self) -> Vec<String> {
+        let events: Api<Event> = Api::all(self.operator.client.clone());
+        let selector = ListParams::default().fields(&format!("regarding.name={}", self.name));
+        let events = events.list(&selector).await.unwrap().items;
+        events.into_iter().filter_map(|event| event.reason).collect()
+    }
+
+    async fn told(&self, reason: &str) {
+        eventually(reason, SOON, async || self.events().await.iter().any(|told| told == reason).then_some(())).await;
+    }
+
+    /// Replaces one item of the Secret.
+    async fn put(&self, item: &str, bytes: &[u8]) {
+        let mut secret = self.secret().await.unwrap();
+        secret.data.as_mut().unwrap().insert(item.into(), ByteString(bytes.to_vec()));
+        let secrets = self.operator.own_secrets();
+        secrets.replace(&self.secret_name(), &PostParams::default(), &secret).await.unwrap();
+    }
+
+    async fn end(self) {
+        self.issuers().delete(&self.name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+fn kids(keys: &Keys) -> Vec<String> {
+    keys.oauth.line().iter().map(|key| key.key.kid().to_owned()).collect()
+}
+
+fn legacy(keys: &Keys, state: KeyState) -> Option<Vec<u8>> {
+    keys.legacy.slots().find(|(found, _)| *found == state).map(|(_, key)| key.expose().to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oauth_key_is_rotated_on_schedule_with_its_successor_published_before() {
+    let tenant = Tenant::new(json!({})).await;
+    let first = kids(&tenant.until("the first key", |keys| keys.oauth.line().len() == 1).await);
+    assert_eq!(tenant.secret().await.unwrap().owner_references()[0].name, tenant.name);
+    tenant.told("SigningKeysCreated").await;
+    tenant.clock.advance(ROTATION - OVERLAP);
+    let keys = tenant.until("the next key", |keys| keys.oauth.line().len() == 2).await;
+    assert_eq!(tenant.signing(&keys), first[0]);
+    tenant.clock.advance(OVERLAP);
+    // The ring says so once the controller has woken; the key signs without that.
+    assert_ne!(tenant.signing(&keys), first[0]);
+    eventually("the take-over in the ring", SOON, async || {
+        text(&tenant.secret().await?, "keys.json").contains("\"Previous\"").then_some(())
+    })
+    .await;
+    assert_eq!(tenant.keys().await.unwrap().oauth.line().len(), 2);
+    tenant.clock.advance(OVERLAP);
+    let keys = tenant.until("the old key goes", |keys| keys.oauth.line().len() == 1).await;
+    assert!(!kids(&keys).contains(&first[0]));
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raised_counter_makes_new_keys_once_and_revoke_old_drops_the_old_ones() {
+    let tenant = Tenant::new(json!({"oauth": {"algorithm": "RS256"}})).await;
+    let before = tenant.until("the first keys", |keys| keys.oauth.line().len() == 1).await;
+    assert_eq!(before.oauth.line()[0].key.algorithm(), keyrota::api::Algorithm::RS256);
+    tenant.edit(json!({"keys": {"regenerate": 1}})).await;
+    let asked = tenant.until("the next keys", |keys| keys.oauth.line().len() == 2).await;
+    assert_eq!(legacy(&asked, KeyState::Current), legacy(&before, KeyState::Current));
+    tenant.clock.advance(OVERLAP);
+    let taken = tenant.until("the take-over", |keys| legacy(keys, KeyState::Previous).is_some()).await;
+    assert_eq!(legacy(&taken, KeyState::Current), legacy(&asked, KeyState::Next));
+    assert_eq!(legacy(&taken, KeyState::Previous), legacy(&before, KeyState::Current));
+    // Git takes it back, and brings it again: no new key, neither by the edits nor by another controller.
+    tenant.edit(json!({"keys": {"regenerate": 0}})).await;
+    tenant.edit(json!({"keys": {"regenerate": 1}})).await;
+    tenant.edit(json!({"keys": {"revokeOld": true}})).await;
+    let alone = tenant.until("the old ones go", |keys| keys.oauth.line().len() == 1).await;
+    assert_eq!((tenant.signing(&alone), alone.legacy.slots().count()), (tenant.signing(&taken), 1));
+    tenant.edit(json!({"keys": {"regenerate": 2}})).await;
+    let revoked = tenant.until("new keys at once", |keys| kids(keys) != kids(&alone)).await;
+    assert_eq!((revoked.oauth.line().len(), revoked.legacy.slots().count()), (1, 1));
+    assert_ne!(legacy(&revoked, KeyState::Current), legacy(&alone, KeyState::Current));
+    tenant.told("SigningKeysRevoked").await;
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_secret_is_made_anew_and_told() {
+    let tenant = Tenant::new(json!({})).await;
+    let before = tenant.until("the first keys", |keys| !keys.is_empty()).await;
+    tenant.told("SigningKeysCreated").await;
+    tenant.operator.own_secrets().delete(&tenant.secret_name(), &DeleteParams::default()).await.unwrap();
+    let after = tenant.until("new keys", |keys| kids(keys) != kids(&before)).await;
+    assert_ne!(legacy(&after, KeyState::Current), legacy(&before, KeyState::Current));
+    assert_eq!(after.loss.as_ref().map(|loss| loss.what.as_str()), Some("all signing keys"));
+    tenant.told("SigningKeysLost").await;
+    tenant.clock.advance(TimeDelta::hours(25));
+    tenant.until("the loss is over", |keys| keys.loss.is_none()).await;
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_is_told_and_the_good_keys_go_on() {
+    let tenant = Tenant::new(json!({"keys": {"regenerate": 0}})).await;
+    tenant.until("the first keys", |keys| !keys.is_empty()).await;
+    tenant.edit(json!({"keys": {"regenerate": 1}})).await;
+    let both = tenant.until("two keys", |keys| keys.oauth.line().len() == 2).await;
+    tenant.put(&format!("{}.p8", kids(&both)[0]), b"garbage").await;
+    let damaged = tenant.until("the damage is noticed", |keys| keys.loss.is_some()).await;
+    assert_eq!(kids(&damaged), kids(&both)[1..]);
+    assert_eq!(tenant.signing(&damaged), kids(&both)[1]);
+    assert_eq!(legacy(&damaged, KeyState::Current), legacy(&both, KeyState::Current));
+    tenant.told("SigningKeysLost").await;
+    tenant.put("keys.json", b"{").await;
+    let repaired = tenant.until("the ring is written anew", |keys| keys.handled_regenerate == Some(1)).await;
+    assert!(kids(&repaired).contains(&kids(&both)[1]));
+    tenant.told("SigningKeysRepaired").await;
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_servers_get_the_hs256_keys_and_a_foreign_secret_is_left_alone() {
+    let tenant = Tenant::new(json!({})).await;
+    let secrets = tenant.operator.secrets();
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken"}, "stringData": {"current": "theirs"},
+    });
+    secrets.create(&PostParams::default(), &serde_json::from_value(foreign).unwrap()).await.unwrap();
+    let to = |name: &str| json!({"legacy": {"publishKeyTo": {"namespace": tenant.operator.tenant.name, "secretName": name}}});
+    tenant.edit(to("taken")).await;
+    let ready = eventually("the conflict is told", SOON, async || {
+        let status = tenant.issuers().get(&tenant.name).await.unwrap().status?;
+        status.conditions.into_iter().find(|ready| ready.type_ == "Ready" && ready.reason == "SecretConflict")
+    })
+    .await;
+    assert_eq!(ready.status, ConditionStatus::False);
+    assert_eq!(text(&secrets.get("taken").await.unwrap(), "current"), "theirs");
+    secrets.delete("taken", &DeleteParams::default()).await.unwrap();
+    tenant.clock.advance(TimeDelta::seconds(60));
+    let copy = async |name: &str, wanted: usize| {
+        eventually(&format!("{wanted} keys in {name}"), SOON, async || {
+            let found = secrets.get_opt(name).await.unwrap()?;
+            (found.data.clone().unwrap_or_default().len() == wanted).then_some(found)
+        })
+        .await
+    };
+    let of = |secret: &Secret, item: &str| secret.data.as_ref().unwrap()[item].0.clone();
+    let published = copy("taken", 1).await;
+    let keys = tenant.keys().await.unwrap();
+    assert_eq!(Some(of(&published, "current")), legacy(&keys, KeyState::Current));
+    tenant.edit(json!({"keys": {"regenerate": 1}})).await;
+    let next = of(&copy("taken", 2).await, "next");
+    tenant.clock.advance(OVERLAP);
+    eventually("the next key is the current one", SOON, async || {
+        let secret = secrets.get("taken").await.unwrap();
+        (of(&secret, "current") == next && of(&secret, "previous") == of(&published, "current")).then_some(())
+    })
+    .await;
+    tenant.edit(to("elsewhere")).await;
+    copy("elsewhere", 2).await;
+    copy("taken", 0).await;
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_lists_the_keys_and_an_issuer_made_anew_has_none_of_its_namesake() {
+    let tenant = Tenant::new(json!({})).await;
+    let first = tenant.until("the first keys", |keys| !keys.is_empty()).await;
+    let listed = eventually("keys in the status", SOON, async || {
+        let keys: Vec<SigningKeyStatus> = tenant.issuers().get(&tenant.name).await.unwrap().status?.signing_keys;
+        (!keys.is_empty()).then_some(keys)
+    })
+    .await;
+    let shown: Vec<_> = listed.iter().map(|key| (key.algorithm.as_str(), key.state, key.kid.is_some())).collect();
+    assert_eq!(shown, [("ES256", KeyState::Current, true), ("HS256", KeyState::Current, false)]);
+    tenant.issuers().delete(&tenant.name, &DeleteParams::default()).await.unwrap();
+    tenant.create(json!({})).await;
+    tenant.until("keys of its own", |keys| !keys.is_empty() && kids(keys) != kids(&first)).await;
+    assert!(!tenant.events().await.contains(&"SigningKeysLost".to_owned()));
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_controllers_make_one_set_of_keys() {
+    let tenant = Tenant::new(json!({})).await;
+    let rival = tenant.operator.another_controller(&["--leader-elect", "false"]);
+    let first = tenant.until("the first keys", |keys| !keys.is_empty()).await;
+    for counter in 1..=3 {
+        tenant.edit(json!({"keys": {"regenerate": counter, "revokeOld": true}})).await;
+        tenant.until("the request is handled", |keys| keys.handled_regenerate == Some(counter)).await;
+    }
+    let last = tenant.until("one key", |keys| keys.oauth.line().len() == 1).await;
+    assert_ne!(kids(&last), kids(&first));
+    let made = tenant
+        .operator
+        .writes()
+        .iter()
+        .filter(|(verb, _, name)| verb == "create" && *name == tenant.secret_name())
+        .count();
+    assert!(made <= 2, "a refused create is in the audit log, too: {made}");
+    rival.stop().await;
+    tenant.end().await;
+}
