@@ -135,3 +135,7 @@ fn grant<'s>(seen: &'s Seen<'_>, presented: &Presented<'_>) -> Result<Grant<'s>,
         Verdict::Unsure(_) => Err(Refusal::Unsure),
     }
 }
+
+#[cfg(test)]
+#[path = "identify_tests.rs"]
+mod tests;

@@ -94,6 +94,12 @@ async fn a_pod_gets_a_token_with_its_projected_service_account_token_and_no_secr
     refused(&operator, &gateway, &projected(&operator, &tenant, "exporter", CLUSTER, None).await, WRONG).await;
     refused(&operator, &gateway, &projected(&operator, &tenant, "default", OURS, None).await, WRONG).await;
     refused(&operator, &gateway, &projected(&operator, &other, "stranger", OURS, None).await, WRONG).await;
+    eventually("the issuer has its OAuth keys", SOON, async || {
+        (gateway.oauth_token_for(&host(&operator), &good).await.0 == 200).then_some(())
+    })
+    .await;
+    let theirs = projected(&operator, &other, "stranger", OURS, None).await;
+    assert_eq!(gateway.oauth_token_for(&host(&operator), &theirs).await, (401, "invalid_client".into()));
     // Signed by nobody: the API server is asked, and says no.
     let (content, _) = good.rsplit_once('.').unwrap();
     refused(&operator, &gateway, &format!("{content}.AAAA"), WRONG).await;

@@ -118,6 +118,24 @@ impl Gateway {
         Self::said(self.http.post(&self.token_url).header("Host", host).body(body)).await
     }
 
+    /// The standard request with an assertion, at a tenant's host: the status, and the token or the error.
+    pub(crate) async fn oauth_token_for(&self, host: &str, assertion: &str) -> (u16, String) {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", keyrota::domain::assertion::ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let url = self.token_url.replace("/avxapi/acctmgmt-get-service-token?gwsource=external", "/oauth2/token");
+        let request =
+            self.http.post(url).header("Host", host).header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = request.body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let said = answer["access_token"].as_str().or(answer["error"].as_str());
+        (status, said.unwrap_or_default().to_owned())
+    }
+
     async fn said(request: reqwest::RequestBuilder) -> (u16, String) {
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
