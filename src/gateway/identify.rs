@@ -81,6 +81,9 @@ impl App {
         }
         let granted = grant(seen, &presented);
         self.count(attempt, granted.as_ref().err());
+        if let Some(attempt) = attempt.filter(|_| granted.is_ok()) {
+            self.limiter.proved(attempt);
+        }
         granted
     }
 

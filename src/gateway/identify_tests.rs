@@ -131,6 +131,24 @@ async fn after_ten_failures_nothing_is_hashed_any_more_and_who_was_verified_is_s
 }
 
 #[tokio::test]
+async fn who_still_has_an_ended_secret_locks_out_nobody_with_the_next() {
+    let setting = trusting();
+    let grant = "grant_type=client_credentials";
+    let mut fixture = account("exporter");
+    for number in 0..20 {
+        let secret = format!("secret {number}");
+        fixture.record.versions.clear();
+        fixture = fixture.current(ID, &secret).revision(number + 2);
+        fixture.items().into_iter().for_each(|item| setting.index.apply(item));
+        setting.live.holds(&fixture);
+        assert_eq!(ask(&setting, basic(ID, &secret), grant).await.0, 200, "{number}");
+        if number > 0 {
+            assert_eq!(ask(&setting, basic(ID, &format!("secret {}", number - 1)), grant).await.0, 401, "{number}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_could_not_be_found_out_is_no_failure() {
     let setting = trusting();
     setting.live.away.store(true, std::sync::atomic::Ordering::SeqCst);

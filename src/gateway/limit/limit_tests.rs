@@ -113,6 +113,20 @@ fn who_is_exempt_is_never_counted() {
 }
 
 #[test]
+fn credentials_that_were_good_once_are_neither_limited_nor_counted() {
+    let (limiter, _) = limiter();
+    let client = at("192.0.2.1");
+    let attempt = |client_id, content| limiter.attempt(&client, client_id, content);
+    limiter.proved(attempt("id", "old").unwrap());
+    limiter.guess(&client, "id", 100);
+    assert_eq!(
+        (attempt("id", "old"), attempt("id", "other").is_some(), attempt("other", "old").is_some()),
+        (None, true, true)
+    );
+    assert_eq!(limiter.attempt(&at("192.0.2.2"), "id", "old"), None, "wherever they come from");
+}
+
+#[test]
 fn memory_is_bounded() {
     let (limiter, _) = limiter();
     let client = at("192.0.2.1");

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! remembered credentials ──────────────────────────────► served, whatever was counted
+//! those that were good once ───────────────────────────► neither limited nor counted: who has not heard yet that a
+//!                                                        secret has ended does not guess
 //! others: check (looks, before any hashing) → verify → failed (counts, identical repeats once)
 //! ```
 
@@ -69,6 +71,7 @@ pub struct Limiter<C: Clock = MonotonicClock> {
     looking: Rate<C>,
     counting: Rate<C>,
     repeats: Rate<C>,
+    proven: Mutex<Cache<u64, ()>>,
     #[cfg(test)]
     pairs: Memory,
     #[cfg(test)]
@@ -82,6 +85,7 @@ pub struct Limiter<C: Clock = MonotonicClock> {
 pub struct Attempt {
     pair: u64,
     content: u64,
+    credentials: u64,
 }
 
 impl Default for Limiter {
@@ -102,6 +106,7 @@ impl<C: Clock + Clone> Limiter<C> {
             looking: limiter(failures, pairs.clone(), false),
             counting: limiter(failures, pairs.clone(), true),
             repeats: limiter(once, seen.clone(), true),
+            proven: Mutex::new(Cache::new(REMEMBERED)),
             #[cfg(test)]
             pairs,
             #[cfg(test)]
@@ -110,12 +115,17 @@ impl<C: Clock + Clone> Limiter<C> {
         }
     }
 
-    /// A try of this client; none for one that is exempt, because many share its address. `content` is what was
-    /// presented, so that a repeat is recognized.
+    /// A try of this client; none for one that is exempt, because many share its address, nor for credentials that
+    /// were good before. `content` is what was presented, so that a repeat is recognized.
     pub fn attempt(&self, client: &Client, client_id: &str, content: &str) -> Option<Attempt> {
         let address = client.limited()?;
         let address = block(address);
+        let credentials = self.hasher.hash_one((client_id, content));
+        if self.proven.lock().get(&credentials).is_some() {
+            return None;
+        }
         Some(Attempt {
+            credentials,
             pair: self.hasher.hash_one((address, client_id)),
             content: self.hasher.hash_one((address, client_id, content)),
         })
@@ -132,6 +142,11 @@ impl<C: Clock + Clone> Limiter<C> {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             Refusal::Limited { retry_after: u32::try_from(seconds).unwrap_or(u32::MAX) }
         })
+    }
+
+    /// It was good.
+    pub fn proved(&self, attempt: Attempt) {
+        self.proven.lock().insert(attempt.credentials, ());
     }
 
     /// It failed.
