@@ -35,7 +35,11 @@ impl Nodes {
     /// Watches them for ever. Without the right to, nobody is exempt, and the log says so.
     pub async fn follow(&self, client: Client) {
         let api: Api<DeserializeGuard<Node>> = Api::all(client);
-        watch::events(api, watch::config(), "nodes").for_each(|event| std::future::ready(self.take(event))).await;
+        let take = |event| {
+            self.take(event);
+            std::future::ready(())
+        };
+        watch::events(api, watch::config(), "nodes").for_each(take).await;
     }
 
     fn take(&self, event: Event<Node>) {
