@@ -14,6 +14,8 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
 use tokio::net::TcpSocket;
@@ -57,18 +59,34 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// A server configuration from a certificate chain and its key, both PEM: TLS 1.2 and 1.3, HTTP/2 and 1.1.
+/// A certificate chain and its key, both PEM.
 ///
 /// # Errors
 /// When either cannot be read, or the key is not the certificate's.
-pub fn tls_config(certificate: &[u8], key: &[u8]) -> Result<ServerConfig, TlsError> {
+pub fn certified_key(certificate: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(TlsError::NoCertificate)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey)?;
+    Ok(CertifiedKey::from_der(chain, key, &default_provider())?)
+}
+
+/// A server configuration with one certificate: TLS 1.2 and 1.3, HTTP/2 and 1.1.
+///
+/// # Errors
+/// As [`certified_key`].
+pub fn tls_config(certificate: &[u8], key: &[u8]) -> Result<ServerConfig, TlsError> {
+    tls_config_by(Arc::new(SingleCertAndKey::from(certified_key(certificate, key)?)))
+}
+
+/// A server configuration whose certificates are chosen by the name that the client asks for.
+///
+/// # Errors
+/// When rustls refuses the protocol versions.
+pub fn tls_config_by(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -30,6 +30,10 @@ pub const REGENERATE: &str = "keyrota.dev/regenerate";
 /// `metadata.annotations`: the secret leaked at this RFC 3339 time; regenerate with zero grace.
 pub const COMPROMISED: &str = "keyrota.dev/compromised";
 
+/// Label, `true`, of a `kubernetes.io/tls` Secret in the operator namespace whose certificate the gateway serves for the
+/// hosts that it names.
+pub const HOST_CERTIFICATE: &str = "keyrota.dev/host-certificate";
+
 /// Label of every Secret that we publish.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 

@@ -43,11 +43,17 @@ pub struct Size {
 }
 
 impl Backlog {
-    /// A term begins, with a look at everybody; what the one before had left is nobody's.
+    /// A term begins, with a look at everybody.
     pub(super) fn begin(&self, term: &Arc<Context>) {
         *self.0.term.lock() = Arc::downgrade(term);
-        self.0.work.lock().under_way = 0;
         self.everybody_asked();
+    }
+
+    /// The term is over, and what it had left is another's.
+    pub(super) fn end(&self) {
+        *self.0.term.lock() = Weak::new();
+        let mut work = self.0.work.lock();
+        *work = Work { begun: work.begun, ..Work::default() };
     }
 
     /// All accounts are to be looked at; those that the watches do not have any more never will be.
@@ -179,6 +185,8 @@ mod tests {
         pass.failed();
         drop(pass);
         assert_eq!(backlog.size(), size(1, 0));
+        backlog.end();
+        assert_eq!(backlog.size(), size(0, 0));
     }
 
     #[test]

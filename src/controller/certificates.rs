@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::PostParams;
+use kube::{Api, ResourceExt};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
@@ -16,7 +16,7 @@ use rcgen::{
 
 use super::calls::{call, find};
 use super::error::Error;
-use crate::api::{MANAGED_BY, MANAGER};
+use crate::api::{HOST_CERTIFICATE, MANAGED_BY, MANAGER};
 
 /// The Secret with the CA, its key included.
 const CA_SECRET: &str = "keyrota-gateway-ca";
@@ -38,24 +38,65 @@ const NAMES: &str = "keyrota.dev/certificate-names";
 /// # Errors
 /// When the API server cannot be asked, or a certificate not be made.
 pub async fn ensure(secrets: &Api<Secret>, names: &[String], now: DateTime<Utc>) -> Result<String, Error> {
-    let (ca_pem, ca_key) = ensure_ca(secrets, now).await?;
-    let existing = find(|| format!("read the Secret {TLS_SECRET}"), secrets.get(TLS_SECRET)).await?;
-    let serves = |secret: &Secret| {
-        data(secret, "ca.crt").as_deref() == Some(&ca_pem)
-            && annotation(secret, NAMES) == Some(&names.join(","))
-            && ends(secret).is_some_and(|end| now + RENEW_BEFORE < end)
-    };
-    if existing.as_ref().is_some_and(serves) {
-        return Ok(ca_pem);
+    let ca = ensure_ca(secrets, now).await?;
+    let wanted = Wanted { secret: TLS_SECRET.to_owned(), names, owner: None };
+    ensure_leaf(secrets, &ca, wanted, now).await?;
+    Ok(ca.0)
+}
+
+/// Makes sure that a tenant's hosts have a certificate of their own, so that none of them is told the others' names.
+/// Returns when to look again. It goes with `owner`, the issuer object.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn ensure_for_hosts(
+    secrets: &Api<Secret>,
+    issuer: &str,
+    hosts: &[String],
+    owner: Option<OwnerReference>,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Error> {
+    let ca = ensure_ca(secrets, now).await?;
+    let wanted = Wanted { secret: format!("{TLS_SECRET}-{issuer}"), names: hosts, owner };
+    Ok(ensure_leaf(secrets, &ca, wanted, now).await? - RENEW_BEFORE)
+}
+
+struct Wanted<'a> {
+    secret: String,
+    names: &'a [String],
+    /// Of a tenant's certificate, which the gateway finds by a label.
+    owner: Option<OwnerReference>,
+}
+
+/// Returns when the certificate ends.
+async fn ensure_leaf(
+    secrets: &Api<Secret>,
+    (ca_pem, ca_key): &(String, String),
+    Wanted { secret: name, names, owner }: Wanted<'_>,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Error> {
+    let existing = find(|| format!("read the Secret {name}"), secrets.get(&name)).await?;
+    let joined = names.join(",");
+    let good_until = existing.as_ref().and_then(|secret| {
+        let same = data(secret, "ca.crt").as_deref() == Some(ca_pem) && annotation(secret, NAMES) == Some(&joined);
+        ends(secret).filter(|end| same && now + RENEW_BEFORE < *end)
+    });
+    if let Some(end) = good_until {
+        return Ok(end);
     }
     let end = now + LEAF_LIFE;
     let key = KeyPair::generate()?;
-    let issuer = Issuer::from_ca_cert_pem(&ca_pem, KeyPair::from_pem(&ca_key)?)?;
+    let issuer = Issuer::from_ca_cert_pem(ca_pem, KeyPair::from_pem(ca_key)?)?;
     let leaf = leaf_parameters(names, now, end)?.signed_by(&key, &issuer)?;
     let content = [("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem()), ("ca.crt", ca_pem.clone())];
-    write(secrets, existing, TLS_SECRET, content.into(), end, &names.join(",")).await?;
-    tracing::info!(secret = TLS_SECRET, names = names.join(","), not_after = %end, "made a certificate for the gateway");
-    Ok(ca_pem)
+    let mut object = object(&name, content.into(), end, &joined);
+    if let Some(owner) = owner {
+        object.labels_mut().insert(HOST_CERTIFICATE.to_owned(), "true".to_owned());
+        object.owner_references_mut().push(owner);
+    }
+    write(secrets, existing, object).await?;
+    tracing::info!(secret = name, names = joined, not_after = %end, "made a certificate for the gateway");
+    Ok(end)
 }
 
 async fn ensure_ca(secrets: &Api<Secret>, now: DateTime<Utc>) -> Result<(String, String), Error> {
@@ -68,7 +109,7 @@ async fn ensure_ca(secrets: &Api<Secret>, now: DateTime<Utc>) -> Result<(String,
     let key = KeyPair::generate()?;
     let certificate = ca_parameters(now, end).self_signed(&key)?;
     let content = [("tls.crt", certificate.pem()), ("tls.key", key.serialize_pem())];
-    write(secrets, existing, CA_SECRET, content.into(), end, "").await?;
+    write(secrets, existing, object(CA_SECRET, content.into(), end, "")).await?;
     tracing::info!(secret = CA_SECRET, not_after = %end, "made a certificate authority for the gateway");
     Ok((certificate.pem(), key.serialize_pem()))
 }
@@ -107,30 +148,27 @@ fn set_life(parameters: &mut CertificateParams, now: DateTime<Utc>, end: DateTim
     parameters.not_after = day(end + TimeDelta::days(1));
 }
 
-async fn write(
-    secrets: &Api<Secret>,
-    existing: Option<Secret>,
-    name: &str,
-    content: BTreeMap<&str, String>,
-    end: DateTime<Utc>,
-    names: &str,
-) -> Result<(), Error> {
-    let object = Secret {
+fn object(name: &str, content: BTreeMap<&str, String>, end: DateTime<Utc>, names: &str) -> Secret {
+    Secret {
         metadata: ObjectMeta {
             name: Some(name.into()),
             labels: Some([(MANAGED_BY.to_owned(), MANAGER.to_owned())].into()),
             annotations: Some([(NOT_AFTER.to_owned(), end.to_rfc3339()), (NAMES.to_owned(), names.to_owned())].into()),
-            resource_version: existing.as_ref().and_then(|secret| secret.metadata.resource_version.clone()),
             ..ObjectMeta::default()
         },
         type_: Some("kubernetes.io/tls".into()),
         data: Some(content.into_iter().map(|(key, pem)| (key.to_owned(), ByteString(pem.into_bytes()))).collect()),
         ..Secret::default()
-    };
+    }
+}
+
+async fn write(secrets: &Api<Secret>, existing: Option<Secret>, mut object: Secret) -> Result<(), Error> {
+    let name = object.name_any();
     let what = || format!("write the Secret {name}");
     let parameters = PostParams::default();
-    if existing.is_some() {
-        call(what, secrets.replace(name, &parameters, &object)).await.map(|_| ())
+    if let Some(existing) = existing {
+        object.metadata.resource_version = existing.metadata.resource_version;
+        call(what, secrets.replace(&name, &parameters, &object)).await.map(|_| ())
     } else {
         call(what, secrets.create(&parameters, &object)).await.map(|_| ())
     }

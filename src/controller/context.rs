@@ -98,10 +98,10 @@ pub struct Context {
     pub failures: Mutex<HashMap<String, u32>>,
     /// The last attempt to restart workloads, by account UID.
     pub restarts: Mutex<HashMap<String, Attempt>>,
-    /// Issuers that are known to have signing keys, by name and UID: without them they are lost.
-    pub keyed: Mutex<HashSet<(String, String)>>,
     /// Passes that wait or are under way.
     pub backlog: Backlog,
+    /// Issuers that are known to have signing keys, by name and UID: without them they are lost.
+    pub keyed: Mutex<HashSet<(String, String)>>,
     /// Notices on their way out.
     pub outbox: Outbox,
     recorder: Recorder,
@@ -134,8 +134,8 @@ impl Context {
             usage: Board::default(),
             failures: Mutex::default(),
             restarts: Mutex::default(),
-            keyed: Mutex::default(),
             backlog,
+            keyed: Mutex::default(),
             outbox: Outbox::default(),
         }
     }

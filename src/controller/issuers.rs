@@ -5,8 +5,10 @@ mod keys;
 mod status;
 
 use chrono::TimeDelta;
+use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 
+use super::certificates;
 use super::context::Context;
 use super::error::Error;
 use crate::api::{ConditionStatus, Timestamp, TokenIssuer};
@@ -91,11 +93,25 @@ async fn ensure(
     };
     let wake = kept?.wake.into_iter().chain(again).min();
     reported?;
+    let renewal = certify_hosts(context, issuer, object).await?;
+    let wake = wake.into_iter().chain(renewal).min();
     // Not the network's fault, mostly: a namespace that is missing, or a right. The clock brings us back.
     if let Err(error) = copied {
         tracing::warn!(issuer = issuer.name, %error, "the HS256 keys could not be published");
     }
     Ok(wake)
+}
+
+/// Where the gateway's certificate is our own, a tenant's hosts have one, too. Returns when to look again.
+async fn certify_hosts(context: &Context, issuer: &Issuer, object: &TokenIssuer) -> Result<Option<Timestamp>, Error> {
+    let certified_by_us = context.ca.read().is_some();
+    if issuer.hosts.is_empty() || !certified_by_us {
+        return Ok(None);
+    }
+    let (secrets, owner, now) = (context.own_secrets(), object.controller_owner_ref(&()), context.clock.now());
+    certificates::ensure_for_hosts(&secrets, &issuer.name, &issuer.hosts, owner, now)
+        .await
+        .map(|time| Some(time.into()))
 }
 
 /// What is wrong that only this operator can tell.

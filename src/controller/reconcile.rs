@@ -43,8 +43,9 @@ pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Re
         Ok(retry) => retry,
         Err(error) => {
             under_way.failed();
-            report_refused(&context, &object, &error).await;
-            note::late(&context, &object).await;
+            // What made the pass panic may do so here, too.
+            let _ = AssertUnwindSafe(report_refused(&context, &object, &error)).catch_unwind().await;
+            let _ = AssertUnwindSafe(note::late(&context, &object)).catch_unwind().await;
             return Err(error);
         }
     };

@@ -88,6 +88,7 @@ impl Triggers {
     /// The term is over.
     pub fn close(&self) {
         *self.term.write() = None;
+        self.backlog.end();
     }
 
     /// An account, or something that belongs to it, changed.

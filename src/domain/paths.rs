@@ -12,3 +12,5 @@ pub const METADATA: &str = "/.well-known/oauth-authorization-server";
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// RFC 7517 section 5.
 pub const JWKS: &str = "/.well-known/jwks.json";
+/// The OpenAPI document of all of them.
+pub const OPENAPI: &str = "/openapi.json";

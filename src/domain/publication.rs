@@ -197,6 +197,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn clients_are_sent_to_what_their_issuer_serves() {
+        let external = "https://tokens.example.com:31443";
+        let mut issuer = Issuer::built_in();
+        let endpoints = Endpoints::of(&issuer, external, None);
+        assert_eq!(endpoints.issuer, external);
+        assert_eq!(
+            endpoints.token_url,
+            "https://tokens.example.com:31443/avxapi/acctmgmt-get-service-token?gwsource=external"
+        );
+        assert_eq!(endpoints.jwks_uri, "https://tokens.example.com:31443/.well-known/jwks.json");
+        issuer.hosts = vec!["acme.example".into(), "second.example".into()];
+        issuer.oauth.issuer = Some("https://named.example".into());
+        issuer.legacy.enabled = false;
+        let endpoints = Endpoints::of(&issuer, external, None);
+        assert_eq!(endpoints.issuer, "https://named.example");
+        assert_eq!(endpoints.token_url, "https://acme.example:31443/oauth2/token");
+        assert_eq!(endpoints.jwks_uri, "https://acme.example:31443/.well-known/jwks.json");
+        assert_eq!(
+            Endpoints::of(&issuer, "https://[::1]", None).jwks_uri,
+            "https://acme.example/.well-known/jwks.json"
+        );
+    }
+
     fn publication(renamed: Option<KeyNames>) -> Publication {
         let time = Timestamp::parse("2026-11-21T12:00:00Z").unwrap();
         let version = Version {

@@ -65,8 +65,9 @@ pub fn name(algorithm: Algorithm) -> &'static str {
     }
 }
 
-/// A new key as PKCS#8. Its randomness is the cryptographic library's, which seeds itself from the operating system: so
-/// it is an effect, and no rule calls it.
+/// A new key as PKCS#8. Its randomness is the cryptographic library's, which seeds itself from the operating system and
+/// takes no other for these keys; drawing primes and scalars by hand from ours would be worse. So it is an effect, and no
+/// rule calls it.
 ///
 /// # Errors
 /// When the library fails.

@@ -71,7 +71,7 @@ impl Finding {
         }
     }
 
-    /// The number of the version whose secret was presented; [`EXTERNAL`](crate::domain::usage::EXTERNAL) for an
+    /// The number of the version whose secret was presented; [`EXTERNAL`] for an
     /// assertion.
     #[must_use]
     pub fn version_number(&self) -> Option<i64> {

@@ -35,6 +35,10 @@ use crate::index::{Accounts, World};
 /// For the whole body; a caller that needs longer is no client of ours.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
 
+/// When a failed authentication is answered at the standard endpoints. A live read of a known account may have to wait a
+/// second for its turn, a search for an unknown one a tenth: by the time that a refusal takes they could be told apart.
+pub const EVEN_TIME: Duration = Duration::from_millis(1250);
+
 /// What all requests share.
 pub struct App {
     pub(super) authenticator: Authenticator,
@@ -42,6 +46,7 @@ pub struct App {
     pub(super) entropy: SharedEntropy,
     pub(super) external_url: String,
     pub(super) body_time: Duration,
+    even_time: Duration,
     max_stale: TimeDelta,
     pub(super) metrics: Arc<Metrics>,
     pub(super) limiter: Limiter,
@@ -67,6 +72,8 @@ pub struct Dependencies {
     pub pace: Pace,
     /// How long a request's body may take; [`BODY_TIME`].
     pub body_time: Duration,
+    /// When a failed authentication is answered at the standard endpoints; [`EVEN_TIME`].
+    pub even_time: Duration,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where uses are noted.
@@ -110,6 +117,7 @@ impl App {
             max_stale,
             pace,
             body_time,
+            even_time,
             metrics,
             ledger,
             foreign,
@@ -126,6 +134,7 @@ impl App {
             entropy,
             external_url,
             body_time,
+            even_time,
             max_stale,
             metrics,
             limiter,
@@ -194,6 +203,14 @@ impl App {
         seen.issuer = Some(&issuer.name);
         seen.now = Some(now);
         Ok((issuer, now))
+    }
+
+    /// Holds a failed authentication back until its time has come: nobody can tell who is unknown, disabled, or has
+    /// another secret, neither by the answer nor by when it comes.
+    pub(super) async fn hold_back(&self, seen: &Seen<'_>, refusal: Option<Refusal>) {
+        if refusal.is_some_and(Refusal::is_failed_authentication) {
+            tokio::time::sleep_until((seen.started + self.even_time).into()).await;
+        }
     }
 
     /// Counts and logs: every request comes through here once.

@@ -43,6 +43,15 @@ pub(in crate::gateway) fn setting_with(index: Arc<Index>) -> Setting {
 
 impl Setting {
     pub(in crate::gateway) fn register(index: Arc<Index>, registry: &mut Registry) -> Self {
+        Self::make(index, registry, Duration::ZERO)
+    }
+
+    /// One that answers failed authentications at the standard endpoints after this time.
+    pub(in crate::gateway) fn with_even(even_time: Duration) -> Self {
+        Self::make(filled_index(), &mut Registry::default(), even_time)
+    }
+
+    fn make(index: Arc<Index>, registry: &mut Registry, even_time: Duration) -> Self {
         let (live, clock) = (Arc::new(FakeLive::default()), ManualClock::at(now()));
         let metrics = Arc::new(Metrics::register(registry));
         let dependencies = Dependencies {
@@ -57,6 +66,7 @@ impl Setting {
             max_stale: TimeDelta::hours(1),
             pace: Pace { account: Duration::ZERO, search: Duration::ZERO, ..Pace::default() },
             body_time: BODY_TIME,
+            even_time,
             metrics: metrics.clone(),
         };
         let app = App::new(dependencies).unwrap();

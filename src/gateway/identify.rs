@@ -123,7 +123,7 @@ impl App {
 
     /// Counts a failure, and tells whether it was one.
     fn count(&self, attempt: Option<Attempt>, refusal: Option<&Refusal>) -> bool {
-        let failed = refusal.is_some_and(|refusal| refusal.is_failure());
+        let failed = refusal.is_some_and(|refusal| refusal.is_failed_authentication());
         if let Some(attempt) = attempt.filter(|_| failed) {
             self.limiter.failed(attempt);
         }

@@ -16,6 +16,7 @@ pub mod legacy;
 pub mod limit;
 pub mod metrics;
 pub mod oauth;
+pub mod openapi;
 pub mod refusal;
 pub mod request;
 pub mod router;

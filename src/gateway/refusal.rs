@@ -51,29 +51,6 @@ impl From<AssertionError> for Refusal {
 }
 
 impl Refusal {
-    /// Whether somebody presented what is not good, so that it counts against them; not when we could not find out.
-    #[must_use]
-    pub fn is_failure(self) -> bool {
-        match self {
-            Self::Unknown
-            | Self::Disabled
-            | Self::Deleted
-            | Self::WrongSecret
-            | Self::Ended
-            | Self::External
-            | Self::Assertion(_) => true,
-            Self::NoIssuerKeys
-            | Self::Credentials(_)
-            | Self::Request(_)
-            | Self::Limited { .. }
-            | Self::Overloaded
-            | Self::NotReady
-            | Self::Unsure
-            | Self::NoKey
-            | Self::Internal => false,
-        }
-    }
-
     /// One word for logs and metrics.
     #[must_use]
     pub fn reason(self) -> &'static str {
@@ -95,6 +72,21 @@ impl Refusal {
             Self::NoKey => "no_key",
             Self::Internal => "internal",
         }
+    }
+
+    /// Whether credentials that could be read were not good.
+    #[must_use]
+    pub fn is_failed_authentication(self) -> bool {
+        matches!(
+            self,
+            Self::Unknown
+                | Self::Disabled
+                | Self::Deleted
+                | Self::WrongSecret
+                | Self::Ended
+                | Self::External
+                | Self::Assertion(_)
+        )
     }
 
     /// All reasons, for metrics that must show a zero.

@@ -8,40 +8,190 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::any;
 use http::Request;
+use utoipa::OpenApi;
 
 use super::endpoint::App;
-use super::oauth::Document;
+use super::oauth::{self, Document, Metadata};
+use super::openapi::{
+    Description, Envelope, Introspection, IntrospectionRequest, KeySet, LegacyRequest, OauthError, TokenRequest,
+};
 use crate::domain::paths;
 
 /// All endpoints of the gateway. Methods are the endpoints' own business: a wrong one gets their kind of answer.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route(paths::LEGACY_TOKEN, any(token))
+        .route(paths::LEGACY_TOKEN, any(legacy_token))
         .route(paths::TOKEN, any(oauth_token))
         .route(paths::INTROSPECTION, any(introspect))
-        .route(paths::METADATA, document(Document::Metadata))
-        .route(paths::DISCOVERY, document(Document::Discovery))
-        .route(paths::JWKS, document(Document::Jwks))
+        .route(paths::METADATA, any(metadata))
+        .route(paths::DISCOVERY, any(discovery))
+        .route(paths::JWKS, any(jwks))
+        .route(paths::OPENAPI, any(openapi))
         .fallback(no_such_path)
         .with_state(app)
 }
 
-async fn token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+/// The manual's endpoint
+#[utoipa::path(
+    post,
+    path = paths::LEGACY_TOKEN,
+    params(("gwsource" = Option<String>, Query, description = "Not looked at")),
+    request_body(
+        description = "A form, JSON (at the top or under `payload`) or a multipart form, whatever the Content-Type says",
+        content(
+            (LegacyRequest = "application/x-www-form-urlencoded"),
+            (LegacyRequest = "application/json"),
+            (LegacyRequest = "multipart/form-data"),
+        )
+    ),
+    responses(
+        (status = 200, description = "A token", body = Envelope),
+        (status = 400, description = "The credentials or the request are wrong", body = Envelope),
+        (status = 404, description = "Switched off for this host", body = Envelope),
+        (status = 405, description = "Another method than POST", body = Envelope),
+        (status = 429, description = "Too many failures", body = Envelope),
+        (status = 500, description = "Our fault", body = Envelope),
+        (status = 503, description = "Not ready, or not sure: ask again", body = Envelope),
+    ),
+    security(("basic" = [])),
+)]
+pub(super) async fn legacy_token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     app.token(request).await
 }
 
-async fn oauth_token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+/// A token for a client (RFC 6749 section 4.4, RFC 9068)
+#[utoipa::path(
+    post,
+    path = paths::TOKEN,
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "A token", body = oauth::answer::Granted<'static>),
+        (status = 400, description = "The request is wrong", body = OauthError),
+        (status = 401, description = "The credentials are wrong", body = OauthError),
+        (status = 404, description = "Switched off for this host", body = OauthError),
+        (status = 405, description = "Another method than POST", body = OauthError),
+        (status = 429, description = "Too many failures", body = OauthError),
+        (status = 500, description = "Our fault", body = OauthError),
+        (status = 503, description = "Not ready, or not sure: ask again", body = OauthError),
+    ),
+    security(("basic" = []), ()),
+)]
+pub(super) async fn oauth_token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     app.oauth_token(request).await
 }
 
-async fn introspect(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+/// Whether a token of this issuer counts (RFC 7662)
+#[utoipa::path(
+    post,
+    path = paths::INTROSPECTION,
+    request_body(content = IntrospectionRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "What the token says, or that it does not count", body = Introspection),
+        (status = 400, description = "The request is wrong", body = OauthError),
+        (status = 401, description = "The credentials are wrong", body = OauthError),
+        (status = 404, description = "Switched off for this host", body = OauthError),
+        (status = 405, description = "Another method than POST", body = OauthError),
+        (status = 429, description = "Too many failures", body = OauthError),
+        (status = 500, description = "Our fault", body = OauthError),
+        (status = 503, description = "Not ready, or not sure: ask again", body = OauthError),
+    ),
+    security(("basic" = []), ()),
+)]
+pub(super) async fn introspect(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     app.introspect(request).await
 }
 
-fn document(which: Document) -> axum::routing::MethodRouter<Arc<App>> {
-    any(move |State(app): State<Arc<App>>, request: Request<Body>| async move { app.document(which, request) })
+/// Where everything is (RFC 8414)
+#[utoipa::path(
+    get,
+    path = paths::METADATA,
+    responses(
+        (status = 200, description = "Metadata", body = Metadata),
+        (status = 404, description = "Switched off for this host", body = OauthError),
+        (status = 405, description = "Another method than GET or HEAD", body = OauthError),
+        (status = 503, description = "There is no key yet", body = OauthError),
+    ),
+)]
+pub(super) async fn metadata(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    app.document(Document::Metadata, request)
+}
+
+/// The same for those who look for an OpenID provider (OpenID Connect Discovery 1.0)
+#[utoipa::path(
+    get,
+    path = paths::DISCOVERY,
+    responses(
+        (status = 200, description = "Metadata", body = Metadata),
+        (status = 404, description = "Switched off for this host", body = OauthError),
+        (status = 405, description = "Another method than GET or HEAD", body = OauthError),
+        (status = 503, description = "There is no key yet", body = OauthError),
+    ),
+)]
+pub(super) async fn discovery(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    app.document(Document::Discovery, request)
+}
+
+/// The keys that verify tokens of the standard endpoint (RFC 7517)
+#[utoipa::path(
+    get,
+    path = paths::JWKS,
+    responses(
+        (status = 200, description = "Keys", body = KeySet),
+        (status = 404, description = "Switched off for this host", body = OauthError),
+        (status = 405, description = "Another method than GET or HEAD", body = OauthError),
+        (status = 503, description = "There is no key yet", body = OauthError),
+    ),
+)]
+pub(super) async fn jwks(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    app.document(Document::Jwks, request)
+}
+
+/// This document
+#[utoipa::path(
+    get,
+    path = paths::OPENAPI,
+    responses(
+        (status = 200, description = "OpenAPI", body = Object),
+        (status = 405, description = "Another method than GET or HEAD", body = OauthError),
+    ),
+)]
+pub(super) async fn openapi(request: Request<Body>) -> Response {
+    oauth::described(&Description::openapi(), request.method())
 }
 
 async fn no_such_path(State(app): State<Arc<App>>) -> Response {
     app.no_such_path()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::endpoint::tests::setting;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    async fn ask(method: &str, path: &str) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+        let response = router(Arc::new(setting().app)).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        (status, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_described_path_is_served_and_no_other() {
+        for path in Description::openapi().paths.paths.keys() {
+            assert_eq!(ask("OPTIONS", path).await.0, 405, "{path}");
+        }
+        for path in ["/", "/oauth2", "/oauth2/token/", "/.well-known/", "//oauth2/token", "/oauth2/../oauth2/token"] {
+            let (status, body) = ask("POST", path).await;
+            assert!(status == 404 && body.contains("[No such endpoint]"), "{path}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_description_is_served_to_everybody() {
+        let (status, body) = ask("GET", paths::OPENAPI).await;
+        assert_eq!(status, 200);
+        assert_eq!(body, Description::openapi().to_json().unwrap());
+    }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tracing::info;
 
 use super::assertion::args::ForeignArgs;
-use super::endpoint::{App, BODY_TIME, Dependencies};
+use super::endpoint::{App, BODY_TIME, Dependencies, EVEN_TIME};
 use super::freshen::Pace;
 use super::health::{self, Health};
 use super::limit::args::LimitArgs;
@@ -113,6 +113,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         max_stale: args.max_stale,
         pace: Pace::default(),
         body_time: BODY_TIME,
+        even_time: EVEN_TIME,
         metrics,
         ledger: ledger.clone(),
         foreign: args.foreign.foreign(client.clone())?,

@@ -16,7 +16,7 @@ use keyrota::domain::record::{Owner, Record};
 use keyrota::domain::verifier::{HashCost, hash};
 use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::App;
-use keyrota::gateway::endpoint::{BODY_TIME, Dependencies};
+use keyrota::gateway::endpoint::{BODY_TIME, Dependencies, EVEN_TIME};
 use keyrota::gateway::freshen::Pace;
 use keyrota::gateway::limit::client::Clients;
 use keyrota::gateway::metrics::Metrics;
@@ -33,25 +33,10 @@ pub const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 /// # Errors
 /// When there is no randomness.
 pub fn account(name: &str, client_id: &str, secret: &str) -> anyhow::Result<(AccountFacts, RecordFacts)> {
-    let now = SystemClock.timestamp();
     let owner = Owner { uid: format!("uid-of-{name}"), namespace: "shop".into(), name: name.into() };
-    let cost = HashCost { memory_kib: 64, passes: 1, lanes: 1 };
     let mut record = Record::new(owner.clone());
     record.last_version = 1;
-    record.versions.push(Version {
-        retired_time: None,
-        version: 1,
-        client_id: client_id.into(),
-        secret_hash: hash(&secret.into(), cost, &mut SysRng)?,
-        state: State::Current,
-        not_before: now,
-        not_after: now.saturating_add(TimeDelta::days(180)),
-        validity_days: 180,
-        reason: Reason::Created,
-        answers: None,
-        retries: 0,
-        unknown: serde_json::Map::new(),
-    });
+    record.versions.push(current(HashCost { memory_kib: 64, passes: 1, lanes: 1 }, client_id, secret)?);
     let account = AccountFacts {
         credentials: Vec::new(),
         owner,
@@ -68,16 +53,50 @@ pub fn account(name: &str, client_id: &str, secret: &str) -> anyhow::Result<(Acc
     Ok((account, RecordFacts::new(record, 1.into())))
 }
 
+/// Version 1, in force from now on; its hash costs this much.
+///
+/// # Errors
+/// When there is no randomness.
+pub fn current(cost: HashCost, client_id: &str, secret: &str) -> anyhow::Result<Version> {
+    let now = SystemClock.timestamp();
+    Ok(Version {
+        version: 1,
+        client_id: client_id.into(),
+        secret_hash: hash(&secret.into(), cost, &mut SysRng)?,
+        state: State::Current,
+        not_before: now,
+        not_after: now.saturating_add(TimeDelta::days(180)),
+        validity_days: 180,
+        reason: Reason::Created,
+        answers: None,
+        retired_time: None,
+        retries: 0,
+        unknown: serde_json::Map::new(),
+    })
+}
+
 /// An index whose first lists have all arrived, with these accounts and one signing key.
 ///
 /// # Errors
 /// None.
 pub fn index(accounts: &[(AccountFacts, RecordFacts)]) -> anyhow::Result<Arc<Index>> {
+    index_of(
+        accounts.iter().map(|(account, _)| Item::Account(account.clone())).collect(),
+        accounts.iter().map(|(_, record)| Item::Record(record.clone())).collect(),
+    )
+}
+
+/// The same, from the two lists.
+///
+/// # Errors
+/// None.
+pub fn index_of(accounts: Vec<Item>, records: Vec<Item>) -> anyhow::Result<Arc<Index>> {
     let index = Index::new(Feed::all(&[]));
+    let (mut accounts, mut records) = (Some(accounts), Some(records));
     for feed in Feed::all(&[]) {
         let items = match feed.kind {
-            Kind::Accounts => accounts.iter().map(|(account, _)| Item::Account(account.clone())).collect(),
-            Kind::Records => accounts.iter().map(|(_, record)| Item::Record(record.clone())).collect(),
+            Kind::Accounts => accounts.take().unwrap_or_default(),
+            Kind::Records => records.take().unwrap_or_default(),
             Kind::Keys => vec![signing_key()?],
             Kind::Issuers | Kind::Groups => Vec::new(),
         };
@@ -129,6 +148,7 @@ pub fn app_behind(
         max_stale: TimeDelta::hours(1),
         pace: Pace::default(),
         body_time: body_time.unwrap_or(BODY_TIME),
+        even_time: EVEN_TIME,
         metrics,
     };
     Ok(App::new(dependencies)?)

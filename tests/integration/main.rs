@@ -16,6 +16,8 @@ mod faults;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod foreign_clients;
+#[cfg(test)]
 mod foreign_keys;
 #[cfg(test)]
 mod generated;
@@ -47,6 +49,8 @@ mod restarts;
 mod signing_keys;
 #[cfg(test)]
 mod take_over;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

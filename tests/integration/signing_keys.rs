@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::common::eventually;
 use super::common::operator::{Operator, SOON, text};
+use super::common::proxy::Moment;
 
 /// One lifetime and one hour.
 const OVERLAP: TimeDelta = TimeDelta::hours(2);
@@ -33,6 +34,19 @@ impl Tenant {
         let tenant = Self { name: operator.tenant.name.clone(), operator, clock };
         tenant.create(spec).await;
         tenant
+    }
+
+    /// Waits until a request is handled, the copy holds the key that came of it, and the status lists that.
+    async fn settled(&self, counter: i64, case: &str) -> Keys {
+        eventually(case, SOON, async || {
+            let keys = self.keys().await.filter(|keys| keys.handled_regenerate == Some(counter))?;
+            let copy = self.operator.secrets().get_opt("copy").await.unwrap()?;
+            let status = self.issuers().get(&self.name).await.unwrap().status?;
+            let listed: Vec<_> = status.signing_keys.into_iter().filter_map(|key| key.kid).collect();
+            let copied = copy.data?.get("current").map(|bytes| bytes.0.clone());
+            (copied == legacy(&keys, KeyState::Current) && listed == kids(&keys)).then_some(keys)
+        })
+        .await
     }
 
     async fn create(&self, mut spec: serde_json::Value) {
@@ -85,6 +99,15 @@ impl Tenant {
 
     async fn told(&self, reason: &str) {
         eventually(reason, SOON, async || self.events().await.iter().any(|told| told == reason).then_some(())).await;
+    }
+
+    /// The keys in the status.
+    async fn listed(&self) -> Vec<SigningKeyStatus> {
+        eventually("keys in the status", SOON, async || {
+            let keys = self.issuers().get(&self.name).await.unwrap().status?.signing_keys;
+            (!keys.is_empty()).then_some(keys)
+        })
+        .await
     }
 
     /// Replaces one item of the Secret.
@@ -239,16 +262,33 @@ async fn resource_servers_get_the_hs256_keys_and_a_foreign_secret_is_left_alone(
 async fn the_status_lists_the_keys_and_an_issuer_made_anew_has_none_of_its_namesake() {
     let tenant = Tenant::new(json!({})).await;
     let first = tenant.until("the first keys", |keys| !keys.is_empty()).await;
-    let listed = eventually("keys in the status", SOON, async || {
-        let keys: Vec<SigningKeyStatus> = tenant.issuers().get(&tenant.name).await.unwrap().status?.signing_keys;
-        (!keys.is_empty()).then_some(keys)
-    })
-    .await;
+    let listed = tenant.listed().await;
     let shown: Vec<_> = listed.iter().map(|key| (key.algorithm.as_str(), key.state, key.kid.is_some())).collect();
     assert_eq!(shown, [("ES256", KeyState::Current, true), ("HS256", KeyState::Current, false)]);
     tenant.issuers().delete(&tenant.name, &DeleteParams::default()).await.unwrap();
     tenant.create(json!({})).await;
     tenant.until("keys of its own", |keys| !keys.is_empty() && kids(keys) != kids(&first)).await;
+    assert!(!tenant.events().await.contains(&"SigningKeysLost".to_owned()));
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_a_wiped_status_and_a_touched_secret_change_no_key() {
+    let mut tenant = Tenant::new(json!({"keys": {"regenerate": 3}})).await;
+    let before = tenant.until("the first keys", |keys| !keys.is_empty()).await;
+    tenant.listed().await;
+    let wiped = Patch::Merge(json!({"status": null}));
+    tenant.issuers().patch_status(&tenant.name, &PatchParams::default(), &wiped).await.unwrap();
+    tenant.listed().await;
+    tenant.put("note", b"from an administrator").await;
+    tenant.operator.kill_controller().await;
+    tenant.issuers().patch_status(&tenant.name, &PatchParams::default(), &wiped).await.unwrap();
+    tenant.operator.start_controller();
+    tenant.listed().await;
+    let after = tenant.keys().await.unwrap();
+    assert_eq!((kids(&after), after.legacy.slots().count()), (kids(&before), 1));
+    assert_eq!(legacy(&after, KeyState::Current), legacy(&before, KeyState::Current));
+    assert_eq!(text(&tenant.secret().await.unwrap(), "note"), "from an administrator");
     assert!(!tenant.events().await.contains(&"SigningKeysLost".to_owned()));
     tenant.end().await;
 }
@@ -264,13 +304,58 @@ async fn two_controllers_make_one_set_of_keys() {
     }
     let last = tenant.until("one key", |keys| keys.oauth.line().len() == 1).await;
     assert_ne!(kids(&last), kids(&first));
-    let made = tenant
-        .operator
-        .writes()
-        .iter()
-        .filter(|(verb, _, name)| verb == "create" && *name == tenant.secret_name())
-        .count();
-    assert!(made <= 2, "a refused create is in the audit log, too: {made}");
     rival.stop().await;
+    let written = |entry: &serde_json::Value| {
+        let write = ["create", "update"].contains(&entry["verb"].as_str().unwrap_or_default());
+        let done = entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
+        write
+            && done
+            && entry["objectRef"]["resource"] == "secrets"
+            && entry["objectRef"]["name"] == tenant.secret_name()
+    };
+    let writes = tenant.operator.audited().iter().filter(|entry| written(entry)).count();
+    assert_eq!(writes, 4, "one for the first keys and one for each request");
+    tenant.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_survives_a_kill_at_every_write_and_is_handled_once() {
+    let clock = ManualClock::at(keyrota::clock::Clock::now(&keyrota::clock::SystemClock));
+    let mut operator = Operator::prepared(std::sync::Arc::new(clock.clone())).await;
+    let proxy = operator.through_a_proxy().await;
+    operator.start_controller();
+    let mut tenant = Tenant { name: operator.tenant.name.clone(), operator, clock };
+    let to = json!({"namespace": tenant.name, "secretName": "copy"});
+    tenant.create(json!({"keys": {"revokeOld": true}, "legacy": {"publishKeyTo": to}})).await;
+    tenant.settled(0, "the first keys").await;
+    proxy.pass();
+    tenant.edit(json!({"keys": {"regenerate": 1}})).await;
+    tenant.settled(1, "undisturbed").await;
+    let writes: Vec<_> = proxy.writes();
+    assert!(writes.len() >= 3, "keys, copy and status: {writes:?}");
+    let (mut counter, mut cuts) = (1, 0);
+    for number in 1..=3 {
+        for moment in [Moment::Before, Moment::After] {
+            counter += 1;
+            let case = format!("killed {moment:?} write {number} of {writes:?}");
+            proxy.cut_at(number, moment);
+            tenant.edit(json!({"keys": {"regenerate": counter}})).await;
+            tokio::select! {
+                biased;
+                () = proxy.until_cut() => cuts += 1,
+                _ = tenant.settled(counter, &case) => {}
+            }
+            tenant.operator.kill_controller().await;
+            let left = tenant.keys().await.filter(|keys| keys.handled_regenerate == Some(counter));
+            proxy.pass();
+            tenant.operator.start_controller();
+            let end = tenant.settled(counter, &case).await;
+            assert_eq!((end.oauth.line().len(), end.legacy.slots().count()), (1, 1), "{case}");
+            if let Some(left) = left {
+                assert_eq!(kids(&left), kids(&end), "{case}: made twice");
+            }
+        }
+    }
+    assert!(cuts >= 5, "only {cuts} cuts");
     tenant.end().await;
 }

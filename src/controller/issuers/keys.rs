@@ -161,3 +161,36 @@ async fn write(
     tracing::info!(issuer = issuer.name, secret = name, "wrote signing keys");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("TokenIssuer", "earlier", Some("present"), true)]
+    #[case("TokenIssuer", "present", Some("present"), false)]
+    #[case("ConfigMap", "earlier", Some("present"), false)]
+    #[case("TokenIssuer", "earlier", None, false)]
+    fn keys_of_an_earlier_issuer_are_told_by_the_uid(
+        #[case] kind: &str,
+        #[case] owner: &str,
+        #[case] issuer: Option<&str>,
+        #[case] earlier: bool,
+    ) {
+        let mut secret = Secret::default();
+        secret.owner_references_mut().push(OwnerReference {
+            kind: kind.into(),
+            uid: owner.into(),
+            ..OwnerReference::default()
+        });
+        let object = issuer.map(|uid| {
+            let mut object = TokenIssuer::new("acme", crate::api::TokenIssuerSpec::default());
+            object.metadata.uid = Some(uid.into());
+            object
+        });
+        assert_eq!(is_of_a_namesake(&secret, object.as_ref()), earlier);
+        assert!(!is_of_a_namesake(&Secret::default(), object.as_ref()));
+    }
+}

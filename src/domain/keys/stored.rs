@@ -100,7 +100,7 @@ pub enum Trouble {
     #[error("it is missing: restore it from a backup")]
     Missing,
     /// Not in the ring, but there.
-    #[error("it does not stand in {RING}: it is published and goes after the next rotation")]
+    #[error("it does not stand in {RING}: it does not sign, and is dropped")]
     Unlisted,
     /// No key.
     #[error("{0}: restore it from a backup, or delete it")]

@@ -6,6 +6,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use tracing::error;
+use utoipa::ToSchema;
 
 use crate::gateway::basic::BasicError;
 use crate::gateway::refusal::Refusal;
@@ -18,7 +19,7 @@ const SOON: u32 = 1;
 const CHALLENGE: &str = r#"Basic realm="keyrota", charset="UTF-8""#;
 
 /// A token for the one who asked.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Granted<'a> {
     /// The token.
     pub access_token: String,
@@ -32,9 +33,12 @@ pub struct Granted<'a> {
 }
 
 /// RFC 6749 section 5.2.
-#[derive(Serialize)]
-struct Error {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OauthError)]
+pub struct Error {
+    /// One of the RFC's codes.
     error: &'static str,
+    /// For people.
     error_description: String,
 }
 

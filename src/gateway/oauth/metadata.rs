@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{Method, Request};
 use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::answer;
 use crate::api::Timestamp;
@@ -24,6 +25,9 @@ use crate::index::World;
 /// How long documents may be kept, in seconds. A new key is published an hour and more before it signs.
 const KEEP: u32 = 300;
 
+/// The methods of documents.
+const READING: &str = "GET, HEAD";
+
 /// Which document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
@@ -35,21 +39,39 @@ pub enum Document {
     Jwks,
 }
 
-#[derive(Serialize)]
-struct Metadata {
+/// RFC 8414 section 2, and what OpenID Connect Discovery asks for besides.
+#[derive(Serialize, ToSchema)]
+pub struct Metadata {
+    /// The claim `iss`.
     issuer: String,
+    /// Where tokens are issued.
     token_endpoint: String,
+    /// Where the keys are.
     jwks_uri: String,
+    /// Where tokens are introspected.
     introspection_endpoint: String,
-    grant_types_supported: [&'static str; 1],
-    /// Required, though there is no authorization endpoint; this one means that nothing is returned from it.
-    response_types_supported: [&'static str; 1],
-    token_endpoint_auth_methods_supported: [&'static str; 2],
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// The grants.
+    grant_types_supported: Vec<&'static str>,
+    /// Required, though there is no authorization endpoint; `none` says that nothing is returned from it.
+    response_types_supported: Vec<&'static str>,
+    /// How clients authenticate.
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Likewise.
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// Subjects are the same for everybody. Only in discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject_types_supported: Option<[&'static str; 1]>,
+    subject_types_supported: Option<Vec<&'static str>>,
+    /// The algorithms of the published keys. Only in discovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token_signing_alg_values_supported: Option<BTreeSet<&'static str>>,
+}
+
+/// Answers a request for a document that says the same to all.
+pub fn described(document: &impl Serialize, method: &Method) -> Response {
+    if *method == Method::GET || *method == Method::HEAD {
+        return answer::public(document, KEEP);
+    }
+    answer::refused(Refusal::Request(RequestError::Method), READING)
 }
 
 impl App {
@@ -59,7 +81,7 @@ impl App {
         let mut seen = Seen::start(Endpoint::Document);
         let result = self.published(&world, which, &request.into_parts().0, &mut seen);
         self.conclude(&seen, result.as_ref().err().copied());
-        result.unwrap_or_else(|refusal| answer::refused(refusal, "GET, HEAD"))
+        result.unwrap_or_else(|refusal| answer::refused(refusal, READING))
     }
 
     fn published<'w>(
@@ -100,11 +122,11 @@ fn metadata(which: Document, issuer: &Issuer, external_url: &str, keys: &Keys, n
         token_endpoint: format!("{base}{}", paths::TOKEN),
         jwks_uri: format!("{base}{}", paths::JWKS),
         introspection_endpoint: format!("{base}{}", paths::INTROSPECTION),
-        grant_types_supported: ["client_credentials"],
-        response_types_supported: ["none"],
-        token_endpoint_auth_methods_supported: METHODS,
-        introspection_endpoint_auth_methods_supported: METHODS,
-        subject_types_supported: openid.then_some(["public"]),
+        grant_types_supported: vec!["client_credentials"],
+        response_types_supported: vec!["none"],
+        token_endpoint_auth_methods_supported: METHODS.to_vec(),
+        introspection_endpoint_auth_methods_supported: METHODS.to_vec(),
+        subject_types_supported: openid.then(|| vec!["public"]),
         id_token_signing_alg_values_supported: openid.then(algorithms),
     }
 }

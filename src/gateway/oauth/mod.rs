@@ -12,4 +12,4 @@ mod token;
 mod token_tests;
 pub mod wire;
 
-pub use metadata::Document;
+pub use metadata::{Document, Metadata, described};

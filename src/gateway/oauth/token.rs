@@ -26,7 +26,9 @@ impl App {
         let world = self.authenticator.accounts.world();
         let mut seen = Seen::start(Endpoint::Token);
         let result = self.issue(&world, request, &mut seen).await;
-        self.conclude(&seen, result.as_ref().err().copied());
+        let refusal = result.as_ref().err().copied();
+        self.conclude(&seen, refusal);
+        self.hold_back(&seen, refusal).await;
         result.unwrap_or_else(|refusal| answer::refused(refusal, "POST"))
     }
 

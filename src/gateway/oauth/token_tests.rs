@@ -1,5 +1,7 @@
 //! The token endpoint in process.
 
+use std::time::{Duration, Instant};
+
 use axum::response::Response;
 use chrono::TimeDelta;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
@@ -66,7 +68,10 @@ fn verified(setting: &Setting, answer: &Value) -> Value {
     jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(&jwk).unwrap(), &checks).unwrap().claims
 }
 
-fn member(setting: Setting, groups: &[(&str, &[&str], &[(&str, &str)])]) -> Setting {
+/// Name, scopes and claims.
+type Group<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+
+fn member(setting: Setting, groups: &[Group<'_>]) -> Setting {
     let names: Vec<&str> = groups.iter().map(|(name, ..)| *name).collect();
     for (name, scopes, claims) in groups {
         let mut object = group(name, &[]);
@@ -196,7 +201,7 @@ async fn a_scope_of_50_000_characters_is_refused_in_no_time() {
 
 #[tokio::test]
 async fn scopes_come_from_the_groups_and_less_may_be_asked_for() {
-    let groups: &[(&str, &[&str], &[(&str, &str)])] = &[
+    let groups: &[Group<'_>] = &[
         ("writers", &["write", "read"], &[("tier", "gold"), ("team", "w")]),
         ("admins", &["admin"], &[("tier", "top")]),
     ];
@@ -316,4 +321,33 @@ async fn an_escaped_secret_in_the_header_is_the_same_as_a_raw_one_and_in_the_for
     }
     assert_eq!(ask(&setting, request(), posted("a%3Ab", "s+%2F")).await.0.status(), 200);
     assert_eq!(error(&setting, request(), posted("a%3Ab", "s%2B%252F")).await.0, 401);
+}
+
+#[rstest]
+#[case::unknown(account("a"), "somebody", SECRET)]
+#[case::wrong(exporter(), ID, "wrong")]
+#[case::disabled(exporter().disabled(), ID, SECRET)]
+#[case::external(account("a").external("github"), "github", SECRET)]
+#[tokio::test]
+async fn every_failed_authentication_takes_the_same_time_however_soon_it_was_known(
+    #[case] fixture: Fixture,
+    #[case] client_id: &str,
+    #[case] secret: &str,
+) {
+    let even = Duration::from_millis(150);
+    let setting = Setting::with_even(even).with(&fixture);
+    let started = Instant::now();
+    assert_eq!(error(&setting, basic(client_id, secret), GRANT).await.0, 401);
+    assert!(started.elapsed() >= even);
+}
+
+#[tokio::test]
+async fn nothing_but_a_failed_authentication_is_held_back() {
+    let setting = Setting::with_even(Duration::from_secs(3600)).with(&exporter());
+    assert_eq!(ask(&setting, basic(ID, SECRET), GRANT).await.0.status(), 200);
+    assert_eq!(error(&setting, basic(ID, SECRET), "grant_type=password").await.0, 400);
+    assert_eq!(error(&setting, basic(ID, SECRET), format!("{GRANT}&scope=x")).await.0, 400);
+    assert_eq!(error(&setting, request(), GRANT).await.0, 401);
+    setting.live.away.store(true, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(error(&setting, basic(ID, "wrong"), GRANT).await.0, 503);
 }

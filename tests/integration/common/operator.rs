@@ -94,6 +94,7 @@ impl Controller {
 
 /// A running gateway, as a client sees it.
 pub(crate) struct Gateway {
+    pub(crate) address: std::net::SocketAddr,
     token_url: String,
     /// Trusts the gateway's own CA and no other.
     pub(crate) http: reqwest::Client,
@@ -298,7 +299,8 @@ impl Operator {
         let certificate = self.own_secrets().get("keyrota-gateway-tls").await.unwrap();
         let ca = reqwest::Certificate::from_pem(text(&certificate, "ca.crt").as_bytes()).unwrap();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(SOON).build().unwrap();
-        Gateway { token_url: format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external"), http }
+        let token_url = format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external");
+        Gateway { address: listen, token_url, http }
     }
 
     /// As SIGTERM would.
