@@ -128,7 +128,7 @@ pub async fn serve(
     let time = patience.headers;
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     bound(&mut server, time);
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         None => server.acceptor(Hasty { inner: NoDelayAcceptor, time }).serve(service).await,
         Some(config) => {

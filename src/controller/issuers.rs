@@ -128,6 +128,9 @@ fn own(kept: &Result<Kept, Error>, copied: &Result<Published, Error>) -> Option<
 /// What every operator would say.
 fn of_all(issuers: &Issuers, issuer: &Issuer) -> Verdict {
     let Some((older, what)) = issuers.rival_of(issuer) else {
+        if let Some(flaw) = issuer.flaw() {
+            return Verdict::ready(ConditionStatus::False, "InvalidSpec", flaw.to_string());
+        }
         let message = "the issuer has its keys and serves its namespaces".into();
         return Verdict::ready(ConditionStatus::True, "Serving", message);
     };

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 use thiserror::Error;
 
+use super::assertion::trusted::TrustedIssuer;
 use super::duration::{self, DurationError};
 use super::names::DEFAULT_ISSUER;
 use crate::api::token_issuer::{Algorithm, PublishKeyTo};
@@ -33,6 +34,8 @@ pub struct Issuer {
     pub namespaces: Vec<String>,
     /// `spec.hosts`.
     pub hosts: Vec<String>,
+    /// `spec.trustedIssuers`.
+    pub trusted: Vec<TrustedIssuer>,
 }
 
 /// Settings of the manual's endpoint and its tokens.
@@ -136,6 +139,16 @@ impl Issuer {
             keys: KeySettings { rotation, regenerate: spec.keys.regenerate, revoke_old: spec.keys.revoke_old },
             namespaces: spec.namespaces.clone(),
             hosts: spec.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
+            trusted: spec.trusted_issuers.iter().map(TrustedIssuer::parse).collect(),
+        })
+    }
+
+    /// What is wrong with a part that does not keep the rest from being served.
+    #[must_use]
+    pub fn flaw(&self) -> Option<IssuerError> {
+        self.trusted.iter().find_map(|trusted| {
+            let error = trusted.proof.as_ref().err()?;
+            Some(IssuerError { field: "trustedIssuers", problem: format!("\"{}\": {error}", trusted.name) })
         })
     }
 
@@ -171,6 +184,7 @@ impl Issuer {
             keys: KeySettings { rotation: TimeDelta::days(90), regenerate: 0, revoke_old: false },
             namespaces: Vec::new(),
             hosts: Vec::new(),
+            trusted: Vec::new(),
         }
     }
 }
@@ -334,6 +348,19 @@ mod tests {
     fn a_host_belongs_to_the_issuer_that_lists_it_else_to_default(#[case] host: &str, #[case] issuer: &str) {
         let issuers = Issuers::from_objects(&[object("acme", 1, &[], &["tokens.acme.example"])]);
         assert_eq!(issuers.of_host(host).unwrap().name, issuer);
+    }
+
+    #[test]
+    fn a_trusted_issuer_that_cannot_be_used_is_told_and_keeps_nothing_else_from_being_served() {
+        let mut broken = object("acme", 1, &["shop"], &[]);
+        let trusted = serde_json::json!({"name": "idp", "issuer": "x", "jwks": "{}"});
+        broken.spec.trusted_issuers = vec![serde_json::from_value(trusted).unwrap()];
+        let issuers = Issuers::from_objects([&broken]);
+        let issuer = issuers.of_namespace("shop").unwrap();
+        assert_eq!(issuer.name, "acme");
+        let flaw = issuer.flaw().unwrap().to_string();
+        assert!(flaw.starts_with("spec.trustedIssuers: \"idp\": jwks cannot be used"), "{flaw}");
+        assert_eq!(issuers.get("default").unwrap().flaw(), None);
     }
 
     #[rstest]

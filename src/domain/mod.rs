@@ -1,6 +1,7 @@
 //! The rules: pure, with `now` and the random source as parameters. No async, no client, no clock, no environment.
 
 pub mod account;
+pub mod assertion;
 pub mod audience;
 pub mod claims;
 pub mod credential;

@@ -7,6 +7,9 @@ use thiserror::Error;
 use crate::api::Timestamp;
 use crate::api::service_account::Credential;
 
+/// Stands for the version of an External account, which has none; versions begin with 1.
+pub const EXTERNAL: i64 = 0;
+
 /// The first and the last grant that a version got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {

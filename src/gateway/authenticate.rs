@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::assertion::Prover;
 use super::basic::Candidate;
 use super::freshen::Freshener;
 use super::grant::{Question, Verdict, acceptable, decide};
@@ -10,6 +11,7 @@ use super::verify::Verifier;
 use crate::api::Timestamp;
 use crate::domain::issuer::Issuer;
 use crate::domain::record::Owner;
+use crate::domain::usage::EXTERNAL;
 use crate::index::{Accounts, Entry, VersionFacts, World};
 
 /// Finds out whose credentials were presented.
@@ -20,6 +22,8 @@ pub struct Authenticator {
     pub verifier: Verifier,
     /// Asks the API server.
     pub freshener: Freshener,
+    /// Proves assertions of External accounts.
+    pub prover: Prover,
 }
 
 /// What was presented, where and when.
@@ -42,25 +46,38 @@ pub struct Finding {
     pub entry: Option<Arc<Entry>>,
     /// The position among its record's versions of the one whose secret was presented.
     version: Option<usize>,
+    /// Whether an assertion proved that the account is the caller's.
+    asserted: bool,
     /// Whether a live read confirmed it.
     confirmed: bool,
 }
 
 impl Finding {
+    /// The account whose client ID an assertion proved.
+    #[must_use]
+    pub fn asserted(entry: Option<Arc<Entry>>, confirmed: bool) -> Self {
+        Self { entry, version: None, asserted: true, confirmed }
+    }
+
     /// What the decision rests on.
     #[must_use]
     pub fn question<'a>(&'a self, presented: &Presented<'_>) -> Question<'a> {
         Question {
             entry: self.entry.as_deref(),
             verified: self.verified(),
+            asserted: self.asserted,
             confirmed: self.confirmed,
             now: presented.now,
         }
     }
 
-    /// The number of the version whose secret was presented.
+    /// The number of the version whose secret was presented; [`EXTERNAL`] for an
+    /// assertion.
     #[must_use]
     pub fn version_number(&self) -> Option<i64> {
+        if self.asserted {
+            return self.entry.as_ref().map(|_| EXTERNAL);
+        }
         self.verified().map(|version| version.version)
     }
 
@@ -82,7 +99,7 @@ impl Authenticator {
             let version = acceptable(&entry, &candidate.client_id, now)
                 .find(|(_, version)| self.verifier.remembers(version, &candidate.secret))
                 .map(|(at, _)| at)?;
-            Some(Finding { entry: Some(entry), version: Some(version), confirmed: false })
+            Some(Finding { entry: Some(entry), version: Some(version), asserted: false, confirmed: false })
         })
     }
 
@@ -134,8 +151,12 @@ impl Authenticator {
                     .map(move |(at, version)| (way, *candidate, entry, at, version))
             })
             .collect();
-        let found =
-            |entry: &Arc<Entry>, at| Finding { entry: Some(entry.clone()), version: Some(at), confirmed: false };
+        let found = |entry: &Arc<Entry>, at| Finding {
+            entry: Some(entry.clone()),
+            version: Some(at),
+            asserted: false,
+            confirmed: false,
+        };
         for (_, candidate, entry, at, version) in &pairs {
             if self.verifier.remembers(version, &candidate.secret) {
                 return Ok(found(entry, *at));
@@ -149,6 +170,6 @@ impl Authenticator {
             tried.push(attempt);
         }
         let entry = held.first().map(|(_, entry)| entry.clone());
-        Ok(Finding { entry, version: None, confirmed: false })
+        Ok(Finding { entry, version: None, asserted: false, confirmed: false })
     }
 }

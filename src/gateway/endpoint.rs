@@ -11,15 +11,18 @@ use http::request::Parts;
 use http::{Method, Request};
 use tracing::{error, info};
 
-use super::authenticate::{Authenticator, Finding, Presented};
+use super::assertion::{Foreign, Prover};
+use super::authenticate::{Authenticator, Finding};
 use super::freshen::{Freshener, Pace};
-use super::grant::{Grant, Verdict, decide};
+use super::identify::Here;
 use super::legacy::{answer, wire};
+use super::limit::Limiter;
+use super::limit::client::Clients;
 use super::metrics::{Endpoint, Metrics};
 use super::refusal::Refusal;
 use super::request::{self, RequestError};
 use super::usage::Ledger;
-use super::verify::Verifier;
+use super::verify::{Verifier, random_key};
 use crate::api::Timestamp;
 use crate::clock::SharedClock;
 use crate::domain::claims::LegacyClaims;
@@ -45,7 +48,9 @@ pub struct App {
     pub(super) body_time: Duration,
     even_time: Duration,
     max_stale: TimeDelta,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) limiter: Limiter,
+    pub(super) clients: Clients,
     ledger: Arc<Ledger>,
 }
 
@@ -73,6 +78,10 @@ pub struct Dependencies {
     pub metrics: Arc<Metrics>,
     /// Where uses are noted.
     pub ledger: Arc<Ledger>,
+    /// What proves assertions.
+    pub foreign: Foreign,
+    /// Whose requests they are, for the limits.
+    pub clients: Clients,
 }
 
 /// What is known of a request, for its one line in the log.
@@ -81,7 +90,8 @@ pub(super) struct Seen<'w> {
     started: Instant,
     issuer: Option<&'w str>,
     now: Option<Timestamp>,
-    stranger: Option<String>,
+    /// A client ID that is nobody's, as a keyed hash.
+    pub(super) stranger: Option<String>,
     /// Whose credentials it presented.
     pub(super) finding: Finding,
 }
@@ -110,11 +120,27 @@ impl App {
             even_time,
             metrics,
             ledger,
+            foreign,
+            clients,
         } = dependencies;
         let verifier = Verifier::new(&mut Draw(&*entropy), metrics.clone())?;
         let freshener = Freshener::new(live, accounts.clone(), pace, metrics.clone());
-        let authenticator = Authenticator { accounts, verifier, freshener };
-        Ok(Self { authenticator, clock, entropy, external_url, body_time, even_time, max_stale, metrics, ledger })
+        let prover = Prover::new(foreign, clock.clone(), random_key(&mut Draw(&*entropy))?);
+        let authenticator = Authenticator { accounts, verifier, freshener, prover };
+        let limiter = Limiter::default();
+        Ok(Self {
+            authenticator,
+            clock,
+            entropy,
+            external_url,
+            body_time,
+            even_time,
+            max_stale,
+            metrics,
+            limiter,
+            clients,
+            ledger,
+        })
     }
 
     /// Answers a request to the manual's endpoint.
@@ -147,15 +173,15 @@ impl App {
         if !issuer.legacy.enabled {
             return Err(Refusal::Request(RequestError::EndpointOff));
         }
-        let candidates = request::basic(&parts.headers).map_err(Refusal::Credentials)?;
+        let header = request::authorization(&parts.headers)?;
         let body = request::body(&parts.headers, body, self.body_time).await.map_err(Refusal::Request)?;
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        wire::check(content_type, &body).map_err(Refusal::Request)?;
-        let presented = Presented { world, issuer, candidates: &candidates, now };
-        let grant = self.identify(&presented, seen).await?;
+        let asked = wire::read(content_type, &body).map_err(Refusal::Request)?;
+        let credentials = asked.credentials(header)?;
+        let grant = self.identify(&Here { world, issuer, now, parts: &parts }, &credentials, seen).await?;
         let account = &grant.entry.account;
         let groups = world.memberships(&account.groups, &issuer.name).map(|(name, _)| name).collect();
-        let claims = LegacyClaims::new(issuer, &account.owner, &grant.version.client_id, groups, now);
+        let claims = LegacyClaims::new(issuer, &account.owner, grant.client_id, groups, now);
         let key = world.keys_of(&issuer.name).and_then(|keys| keys.legacy.signing(now)).ok_or(Refusal::NoKey)?;
         key.key.sign(&claims).map_err(unsigned)
     }
@@ -177,31 +203,6 @@ impl App {
         seen.issuer = Some(&issuer.name);
         seen.now = Some(now);
         Ok((issuer, now))
-    }
-
-    /// Finds out whose credentials were presented, and whether they are good.
-    pub(super) async fn identify<'s>(
-        &self,
-        presented: &Presented<'_>,
-        seen: &'s mut Seen<'_>,
-    ) -> Result<Grant<'s>, Refusal> {
-        seen.finding = match self.authenticator.recall(presented) {
-            Some(finding) => {
-                self.metrics.remembered.inc();
-                finding
-            }
-            // In a box, because it is rare and large: every request would carry room for it.
-            None => Box::pin(self.authenticator.verify(presented)).await?,
-        };
-        if seen.finding.entry.is_none() {
-            let first = presented.candidates.first();
-            seen.stranger = first.map(|first| self.authenticator.verifier.pseudonym(&first.client_id));
-        }
-        match decide(seen.finding.question(presented)) {
-            Verdict::Granted(grant) => Ok(grant),
-            Verdict::Refused(refusal) => Err(refusal),
-            Verdict::Unsure(_) => Err(Refusal::Unsure),
-        }
     }
 
     /// Holds a failed authentication back until its time has come: nobody can tell who is unknown, disabled, or has
@@ -263,6 +264,7 @@ fn detail(refusal: Refusal) -> Option<String> {
     match refusal {
         Refusal::Credentials(error) => Some(error.to_string()),
         Refusal::Request(error) => Some(error.to_string()),
+        Refusal::Assertion(error) => Some(error.to_string()),
         _ => None,
     }
 }

@@ -55,6 +55,8 @@ impl Setting {
         let (live, clock) = (Arc::new(FakeLive::default()), ManualClock::at(now()));
         let metrics = Arc::new(Metrics::register(registry));
         let dependencies = Dependencies {
+            foreign: Default::default(),
+            clients: Default::default(),
             ledger: Default::default(),
             entropy: Arc::new(SystemEntropy),
             external_url: EXTERNAL.into(),

@@ -4,6 +4,8 @@
 use super::refusal::Refusal;
 use crate::api::Timestamp;
 use crate::api::service_account::Mode;
+use crate::domain::assertion::AssertionError;
+use crate::domain::usage::EXTERNAL;
 use crate::index::{Entry, VersionFacts};
 
 /// Everything that a decision rests on.
@@ -13,6 +15,8 @@ pub struct Question<'a> {
     pub entry: Option<&'a Entry>,
     /// The version whose secret was presented.
     pub verified: Option<&'a VersionFacts>,
+    /// Whether it was proven by an assertion instead.
+    pub asserted: bool,
     /// Whether a live read has confirmed what the watch said, so that a refusal cannot be the watch's lateness.
     pub confirmed: bool,
     /// The present time.
@@ -24,8 +28,10 @@ pub struct Question<'a> {
 pub struct Grant<'a> {
     /// The account.
     pub entry: &'a Entry,
-    /// The version whose secret it was.
-    pub version: &'a VersionFacts,
+    /// The client ID, as it was presented.
+    pub client_id: &'a str,
+    /// The number of the version whose secret it was; [`EXTERNAL`] for an External account.
+    pub version: i64,
 }
 
 /// The decision.
@@ -50,11 +56,21 @@ pub fn decide(question: Question<'_>) -> Verdict<'_> {
 }
 
 fn check<'a>(question: &Question<'a>) -> Result<Grant<'a>, Refusal> {
-    let Question { entry, verified, confirmed: _, now } = *question;
+    let Question { entry, verified, asserted, confirmed: _, now } = *question;
     let entry = entry.ok_or(Refusal::Unknown)?;
-    stands(entry)?;
+    match stands(entry) {
+        Err(Refusal::External) if asserted => {
+            let client_id = entry.record.external_client_id.as_deref().ok_or(Refusal::Unknown)?;
+            return Ok(Grant { entry, client_id, version: EXTERNAL });
+        }
+        Ok(()) if asserted => return Err(AssertionError::Internal.into()),
+        other => other?,
+    }
     let version = verified.ok_or(Refusal::WrongSecret)?;
-    if works(entry, version, now) { Ok(Grant { entry, version }) } else { Err(Refusal::Ended) }
+    if !works(entry, version, now) {
+        return Err(Refusal::Ended);
+    }
+    Ok(Grant { entry, client_id: &version.client_id, version: version.version })
 }
 
 /// Whether an account may have tokens at all.
@@ -120,6 +136,7 @@ mod tests {
         let question = Question {
             entry,
             verified: entry.zip(verified).and_then(|(entry, at)| entry.record.versions.get(at)),
+            asserted: false,
             confirmed,
             now,
         };
@@ -158,6 +175,25 @@ mod tests {
     fn a_disabled_external_account_is_refused_as_disabled() {
         let entry = entry(&account("a").external("sys:a").disabled());
         assert_eq!(refusal(Some(&entry), None, true, present()), Some((Refusal::Disabled, true)));
+    }
+
+    #[rstest]
+    #[case(account("a").external("sys:a"), Ok(("sys:a", 0)))]
+    #[case(account("a").external("sys:a").disabled(), Err(Refusal::Disabled))]
+    #[case(account("a").external("sys:a").deleting(), Err(Refusal::Deleted))]
+    #[case(account("a").current(ID, "s"), Err(AssertionError::Internal.into()))]
+    fn an_assertion_proves_an_external_account_alone_and_does_not_outdo_disabling(
+        #[case] fixture: Fixture,
+        #[case] expected: Result<(&str, i64), Refusal>,
+    ) {
+        let entry = entry(&fixture);
+        let verified = entry.record.versions.first();
+        let question = Question { entry: Some(&entry), verified, asserted: true, confirmed: true, now: present() };
+        let found = match decide(question) {
+            Verdict::Granted(grant) => Ok((grant.client_id, grant.version)),
+            Verdict::Refused(refusal) | Verdict::Unsure(refusal) => Err(refusal),
+        };
+        assert_eq!(found, expected);
     }
 
     #[rstest]

@@ -3,6 +3,7 @@
 //! `request → wire, basic → authenticate → grant → token → answer`. What thinks is pure (`basic`, `legacy::wire`,
 //! `oauth::wire`, `grant`); `authenticate` is the only one that waits, and only for credentials that it has not seen before.
 
+pub mod assertion;
 pub mod authenticate;
 pub mod basic;
 pub mod certificate;
@@ -10,7 +11,9 @@ pub mod endpoint;
 pub mod freshen;
 pub mod grant;
 pub mod health;
+pub mod identify;
 pub mod legacy;
+pub mod limit;
 pub mod metrics;
 pub mod oauth;
 pub mod openapi;

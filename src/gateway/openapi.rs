@@ -70,6 +70,11 @@ pub struct LegacyRequest {
     /// In any case.
     #[schema(example = "Client_Credentials")]
     grant_type: Option<String>,
+    /// A token of a trusted issuer, instead of the Authorization header: for External accounts.
+    client_assertion: Option<String>,
+    /// Goes with it.
+    #[schema(pattern = "^urn:ietf:params:oauth:client-assertion-type:jwt-bearer$")]
+    client_assertion_type: Option<String>,
 }
 
 /// A request to the standard token endpoint.
@@ -88,6 +93,11 @@ pub struct TokenRequest {
     client_id: Option<String>,
     /// Likewise.
     client_secret: Option<String>,
+    /// A token of a trusted issuer, instead of both: for External accounts (RFC 7523).
+    client_assertion: Option<String>,
+    /// Goes with it.
+    #[schema(pattern = "^urn:ietf:params:oauth:client-assertion-type:jwt-bearer$")]
+    client_assertion_type: Option<String>,
 }
 
 /// A request for introspection.
@@ -101,6 +111,11 @@ pub struct IntrospectionRequest {
     client_id: Option<String>,
     /// Likewise.
     client_secret: Option<String>,
+    /// A token of a trusted issuer, instead of both: for External accounts (RFC 7523).
+    client_assertion: Option<String>,
+    /// Goes with it.
+    #[schema(pattern = "^urn:ietf:params:oauth:client-assertion-type:jwt-bearer$")]
+    client_assertion_type: Option<String>,
 }
 
 /// What is told of a token. Of one that does not count: `active` alone.

@@ -2,6 +2,7 @@
 
 use super::basic::BasicError;
 use super::request::RequestError;
+use crate::domain::assertion::AssertionError;
 
 /// Every cause of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +19,15 @@ pub enum Refusal {
     Ended,
     /// The account is External and has no secret.
     External,
+    /// The assertion is not this account's, or nobody's.
+    Assertion(AssertionError),
+    /// The keys of the assertion's issuer cannot be had, or its settings are unusable.
+    NoIssuerKeys,
     /// No usable credentials in the request.
     Credentials(BasicError),
     /// The request itself is wrong.
     Request(RequestError),
-    /// Too many failures from this address with this client ID. The limiter is not built yet; its answer is.
+    /// Too many failures from this address with this client ID.
     Limited {
         /// In seconds.
         retry_after: u32,
@@ -39,6 +44,12 @@ pub enum Refusal {
     Internal,
 }
 
+impl From<AssertionError> for Refusal {
+    fn from(error: AssertionError) -> Self {
+        Self::Assertion(error)
+    }
+}
+
 impl Refusal {
     /// One word for logs and metrics.
     #[must_use]
@@ -50,6 +61,8 @@ impl Refusal {
             Self::WrongSecret => "wrong_secret",
             Self::Ended => "ended",
             Self::External => "external",
+            Self::Assertion(_) => "bad_assertion",
+            Self::NoIssuerKeys => "no_issuer_keys",
             Self::Credentials(_) => "bad_credentials",
             Self::Request(_) => "bad_request",
             Self::Limited { .. } => "limited",
@@ -66,18 +79,26 @@ impl Refusal {
     pub fn is_failed_authentication(self) -> bool {
         matches!(
             self,
-            Self::Unknown | Self::Disabled | Self::Deleted | Self::WrongSecret | Self::Ended | Self::External
+            Self::Unknown
+                | Self::Disabled
+                | Self::Deleted
+                | Self::WrongSecret
+                | Self::Ended
+                | Self::External
+                | Self::Assertion(_)
         )
     }
 
     /// All reasons, for metrics that must show a zero.
-    pub const REASONS: [&'static str; 14] = [
+    pub const REASONS: [&'static str; 16] = [
         "unknown",
         "disabled",
         "deleted",
         "wrong_secret",
         "ended",
         "external",
+        "bad_assertion",
+        "no_issuer_keys",
         "bad_credentials",
         "bad_request",
         "limited",

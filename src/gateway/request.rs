@@ -85,6 +85,9 @@ pub enum RequestError {
     /// Basic and a secret in the body, and the like.
     #[error("More than one way of client authentication")]
     TwoMethods,
+    /// `client_assertion_type` is not the one there is, or one of the two is missing.
+    #[error("Unsupported client assertion type")]
+    AssertionType,
     /// `client_id` in the body is not the one in the header.
     #[error("The parameter client_id is not the authenticated client")]
     OtherClient,
@@ -109,6 +112,17 @@ pub fn issuer<'w>(world: &'w World, parts: &Parts) -> Result<&'w Issuer, Refusal
     // HTTP/2's `:authority`, or HTTP/1.1's absolute form, which overrides Host (RFC 9112 section 3.2.2).
     let host = parts.uri.host().or(named).unwrap_or_default();
     world.issuer_of_host(host).ok_or(Refusal::Internal)
+}
+
+/// The credentials in the `Authorization` header, if there is one.
+///
+/// # Errors
+/// When there is more than one, or it holds none.
+pub fn authorization(headers: &HeaderMap) -> Result<Option<Vec<Candidate>>, Refusal> {
+    match basic(headers) {
+        Err(BasicError::Missing) => Ok(None),
+        other => other.map(Some).map_err(Refusal::Credentials),
+    }
 }
 
 /// The credentials in the one `Authorization` header.

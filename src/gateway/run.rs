@@ -16,9 +16,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::info;
 
+use super::assertion::args::ForeignArgs;
 use super::endpoint::{App, BODY_TIME, Dependencies, EVEN_TIME};
 use super::freshen::Pace;
 use super::health::{self, Health};
+use super::limit::args::LimitArgs;
 use super::metrics::{IndexMetrics, Metrics};
 use super::usage::{Ledger, Publisher};
 use super::{certificate, router};
@@ -65,6 +67,14 @@ pub struct GatewayArgs {
     #[arg(long, env = "KEYROTA_GATEWAY_MAX_STALE", default_value = "1h", value_name = "DURATION", value_parser = duration::parse)]
     pub max_stale: TimeDelta,
 
+    /// Foreign issuers' keys.
+    #[command(flatten)]
+    pub foreign: ForeignArgs,
+
+    /// The limits on failures.
+    #[command(flatten)]
+    pub limit: LimitArgs,
+
     /// How long to serve on, no longer ready, after being told to stop: load balancers need a moment to notice
     #[arg(long, env = "KEYROTA_GATEWAY_DRAIN", default_value = "3s", value_name = "DURATION", value_parser = duration::parse)]
     pub drain: TimeDelta,
@@ -92,6 +102,8 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
     registry.register_collector(Box::new(IndexMetrics { index: index.clone(), clock: clock.clone() }));
     let ledger = Arc::new(Ledger::default());
     let live = KubeLive::new(client.clone(), &namespace, args.cluster.watch_namespaces.clone());
+    let clients = args.limit.clients();
+    let nodes = clients.nodes.clone();
     let dependencies = Dependencies {
         accounts: index.clone(),
         live: Arc::new(live),
@@ -104,6 +116,8 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         even_time: EVEN_TIME,
         metrics,
         ledger: ledger.clone(),
+        foreign: args.foreign.foreign(client.clone())?,
+        clients,
     };
     let app = Arc::new(App::new(dependencies)?);
     let health = Arc::new(Health {
@@ -132,6 +146,13 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         feeds.await;
         Ok(())
     });
+    if args.limit.exempt_nodes {
+        let client = client.clone();
+        background.spawn(async move {
+            nodes.follow(client).await;
+            Ok(())
+        });
+    }
     let (loaded, first) = oneshot::channel();
     match args.tls {
         TlsMode::Off => drop(loaded.send(None)),

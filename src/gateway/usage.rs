@@ -19,7 +19,7 @@ use crate::api::{MANAGED_BY, MANAGER, Timestamp};
 use crate::clock::SharedClock;
 use crate::config::CALL_TIMEOUT;
 use crate::domain::names;
-use crate::domain::usage::{Report, Use};
+use crate::domain::usage::{EXTERNAL, Report, Use};
 use crate::index::{Accounts, Index};
 
 /// How often a report is written at the most.
@@ -79,7 +79,11 @@ impl Ledger {
             let shown = &entry.account.credentials;
             versions.retain(|version, slot| {
                 let credential = shown.iter().find(|credential| credential.version == *version);
-                !credential.is_some_and(|credential| slot.seen().is_shown_by(credential))
+                match credential {
+                    Some(credential) => !slot.seen().is_shown_by(credential),
+                    // Of an External account status tells the last access alone.
+                    None => *version != EXTERNAL || entry.account.last_access < Some(slot.seen().last),
+                }
             });
             !versions.is_empty()
         });

@@ -117,7 +117,11 @@ impl Memory {
     }
 }
 
-fn random_key<R: TryRng>(random: &mut R) -> Result<hmac::Key, R::Error> {
+/// A fresh key that only this process has.
+///
+/// # Errors
+/// When the operating system gives no randomness.
+pub fn random_key<R: TryRng>(random: &mut R) -> Result<hmac::Key, R::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     random.try_fill_bytes(&mut *bytes)?;
     Ok(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))

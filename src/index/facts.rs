@@ -73,6 +73,8 @@ pub struct AccountFacts {
     pub groups: Vec<String>,
     /// `status.credentials`: what is shown of their uses already.
     pub credentials: Vec<Credential>,
+    /// `status.lastAccessTime`.
+    pub last_access: Option<Timestamp>,
     /// `metadata.resourceVersion`.
     pub revision: Revision,
 }
@@ -91,6 +93,7 @@ impl From<ServiceAccount> for AccountFacts {
             external_client_id: spec.authentication.external_client_id,
             trusted_issuer: spec.authentication.trusted_issuer,
             groups: spec.user_groups,
+            last_access: status.as_ref().and_then(|status| status.last_access_time),
             credentials: status.map(|status| status.credentials).unwrap_or_default(),
             owner: Owner {
                 uid: meta.uid.unwrap_or_default(),

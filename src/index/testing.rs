@@ -54,6 +54,7 @@ pub(crate) fn account(name: &str) -> Fixture {
             deleting: false,
             enabled: true,
             mode: Mode::Internal,
+            last_access: None,
             external_client_id: None,
             trusted_issuer: None,
             groups: Vec::new(),

@@ -18,6 +18,7 @@ use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies, EVEN_TIME};
 use keyrota::gateway::freshen::Pace;
+use keyrota::gateway::limit::client::Clients;
 use keyrota::gateway::metrics::Metrics;
 use keyrota::index::live::{Labelled, Live, LiveError};
 use keyrota::index::{AccountFacts, Feed, Index, Item, KeyFacts, Kind, Listing, RecordFacts};
@@ -43,6 +44,7 @@ pub fn account(name: &str, client_id: &str, secret: &str) -> anyhow::Result<(Acc
         deleting: false,
         enabled: true,
         mode: Mode::Internal,
+        last_access: None,
         external_client_id: None,
         trusted_issuer: None,
         groups: Vec::new(),
@@ -120,7 +122,23 @@ pub fn app(
     body_time: Option<std::time::Duration>,
     metrics: Arc<Metrics>,
 ) -> anyhow::Result<App> {
+    app_behind(Clients::default(), index, live, body_time, metrics)
+}
+
+/// The gateway itself, behind proxies.
+///
+/// # Errors
+/// When there is no randomness.
+pub fn app_behind(
+    clients: Clients,
+    index: &Arc<Index>,
+    live: Arc<dyn Live>,
+    body_time: Option<std::time::Duration>,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<App> {
     let dependencies = Dependencies {
+        foreign: Default::default(),
+        clients,
         ledger: Arc::default(),
         entropy: Arc::new(SystemEntropy),
         external_url: "https://localhost:31443".into(),

@@ -10,11 +10,15 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod external_accounts;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod foreign_clients;
+#[cfg(test)]
+mod foreign_keys;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
@@ -29,6 +33,8 @@ mod leadership;
 mod legacy_gateway;
 #[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod main_job;
 #[cfg(test)]

@@ -62,10 +62,14 @@ fn row(refusal: Refusal) -> (StatusCode, &'static str, Cow<'static, str>) {
         Refusal::WrongSecret | Refusal::Ended | Refusal::External => {
             (StatusCode::BAD_REQUEST, "OAUTH_CLNT_015", WRONG.into())
         }
+        Refusal::Assertion(error) if error.is_unreadable() => {
+            (StatusCode::BAD_REQUEST, "ACCT_SA_001", "Invalid Request::[Invalid client assertion]".into())
+        }
+        Refusal::Assertion(_) => (StatusCode::BAD_REQUEST, "OAUTH_CLNT_015", WRONG.into()),
         Refusal::Credentials(_) => (StatusCode::BAD_REQUEST, "ACCT_SA_001", NO_CREDENTIALS.into()),
         Refusal::Request(error) => (status_of(error), "ACCT_SA_001", format!("Invalid Request::[{error}]").into()),
         Refusal::Limited { .. } => (StatusCode::TOO_MANY_REQUESTS, "avx-common-011", OURS.into()),
-        Refusal::Overloaded | Refusal::NotReady | Refusal::Unsure | Refusal::NoKey => {
+        Refusal::Overloaded | Refusal::NotReady | Refusal::Unsure | Refusal::NoKey | Refusal::NoIssuerKeys => {
             (StatusCode::SERVICE_UNAVAILABLE, "avx-common-011", OURS.into())
         }
         Refusal::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "avx-common-011", OURS.into()),
@@ -83,7 +87,9 @@ fn status_of(error: RequestError) -> StatusCode {
 fn retry_after(refusal: Refusal) -> Option<u32> {
     match refusal {
         Refusal::Limited { retry_after } => Some(retry_after),
-        Refusal::Overloaded | Refusal::NotReady | Refusal::Unsure | Refusal::NoKey => Some(SOON),
+        Refusal::Overloaded | Refusal::NotReady | Refusal::Unsure | Refusal::NoKey | Refusal::NoIssuerKeys => {
+            Some(SOON)
+        }
         _ => None,
     }
 }
@@ -100,6 +106,7 @@ fn json(status: StatusCode, body: String) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::assertion::AssertionError;
     use crate::gateway::basic::BasicError;
     use futures::FutureExt;
     use http_body_util::BodyExt;
@@ -113,6 +120,7 @@ mod tests {
     const NOT_FOUND: &str = r#"{"response":null,"message":"Service account is invalid/not found::[Service account not found in the database]","appStatusCode":"ACCT_SA_003","tags":{},"headers":null}"#;
     const WRONG: &str = r#"{"response":null,"message":"Client Password is incorrect::[Invalid Client credential]","appStatusCode":"OAUTH_CLNT_015","tags":{},"headers":null}"#;
     const NO_CREDENTIALS: &str = r#"{"response":null,"message":"Invalid Request::[Invalid client Id or secret]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
+    const ASSERTION: &str = r#"{"response":null,"message":"Invalid Request::[Invalid client assertion]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
     const GRANT_TYPE: &str = r#"{"response":null,"message":"Invalid Request::[Unsupported grant type]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
     const METHOD: &str = r#"{"response":null,"message":"Invalid Request::[Method not allowed, use POST]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
     const PATH: &str = r#"{"response":null,"message":"Invalid Request::[No such endpoint]","appStatusCode":"ACCT_SA_001","tags":{},"headers":null}"#;
@@ -125,6 +133,10 @@ mod tests {
     #[case(Refusal::WrongSecret, 400, WRONG, None)]
     #[case(Refusal::Ended, 400, WRONG, None)]
     #[case(Refusal::External, 400, WRONG, None)]
+    #[case(Refusal::Assertion(AssertionError::Signature), 400, WRONG, None)]
+    #[case(Refusal::Assertion(AssertionError::OtherNamespace), 400, WRONG, None)]
+    #[case(Refusal::Assertion(AssertionError::NotAJwt), 400, ASSERTION, None)]
+    #[case(Refusal::NoIssuerKeys, 503, OURS, Some("1"))]
     #[case(Refusal::Credentials(BasicError::Missing), 400, NO_CREDENTIALS, None)]
     #[case(Refusal::Credentials(BasicError::EmptySecret), 400, NO_CREDENTIALS, None)]
     #[case(Refusal::Request(RequestError::GrantType), 400, GRANT_TYPE, None)]
@@ -177,7 +189,10 @@ mod tests {
             RequestError::BadJson,
             RequestError::BadMultipart,
             RequestError::TooMany,
-            RequestError::Repeated
+            RequestError::Repeated,
+            RequestError::RepeatedParameter,
+            RequestError::TwoMethods,
+            RequestError::AssertionType
         )]
         error: RequestError,
     ) {

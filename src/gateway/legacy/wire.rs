@@ -1,44 +1,102 @@
 //! The body of a request to the manual's endpoint: a form, JSON or a multipart form, whatever the `Content-Type` says
 //! (the manual says JSON in its table, form in its text, and shows a urlencoded one).
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
-use crate::gateway::basic::form_decode;
+use crate::domain::assertion::ASSERTION_TYPE;
+use crate::gateway::basic::{BasicError, Candidate, form_decode};
+use crate::gateway::identify::Credentials;
+use crate::gateway::refusal::Refusal;
 use crate::gateway::request::{MAX_PARAMETERS, RequestError};
 
-/// Checks that a body asks for the one grant there is. An empty body does (clients in the field send none), and so does
+/// What a body says besides the grant. No `Debug`: an assertion is a credential.
+#[derive(Default)]
+pub struct Asked {
+    /// `client_assertion`, of the one type there is.
+    pub assertion: Option<Zeroizing<String>>,
+    /// `client_id`.
+    pub client_id: Option<String>,
+}
+
+impl Asked {
+    /// The assertion, or the header's credentials.
+    ///
+    /// # Errors
+    /// When there are both or none.
+    pub fn credentials(self, header: Option<Vec<Candidate>>) -> Result<Credentials, Refusal> {
+        match (header, self.assertion) {
+            (Some(_), Some(_)) => Err(Refusal::Request(RequestError::TwoMethods)),
+            (Some(candidates), None) => Ok(Credentials::Secret(candidates)),
+            (None, Some(assertion)) => Ok(Credentials::Assertion(assertion, self.client_id)),
+            (None, None) => Err(Refusal::Credentials(BasicError::Missing)),
+        }
+    }
+}
+
+/// Reads a body, which asks for the one grant there is. An empty one does (clients in the field send none), and so does
 /// one that does not name a grant.
 ///
 /// # Errors
-/// When it asks for another one, or cannot be read.
-pub fn check(content_type: Option<&str>, body: &Bytes) -> Result<(), RequestError> {
+/// When it asks for another one, authenticates in two ways, or cannot be read.
+pub fn read(content_type: Option<&str>, body: &Bytes) -> Result<Asked, RequestError> {
     // What nearly every client sends needs no parser.
     if body.strip_prefix(b"grant_type=").is_some_and(is_the_grant) {
-        return Ok(());
+        return Ok(Asked::default());
     }
     let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
-    let grant = match text {
-        [] => None,
+    let parameters = match text {
+        [] => return Ok(Asked::default()),
         [0x1F, 0x8B, ..] => return Err(RequestError::Compressed),
         [b'{' | b'[' | b'"', ..] => json(text)?,
         [b'-', b'-', ..] => multipart(content_type, body.slice_ref(text))?,
         _ => form(text)?,
     };
-    match grant {
-        Some(grant) if !grant.is_empty() && !is_the_grant(grant.as_bytes()) => Err(RequestError::GrantType),
-        _ => Ok(()),
+    asked(parameters)
+}
+
+/// An empty parameter is as good as none.
+fn asked(mut parameters: Parameters) -> Result<Asked, RequestError> {
+    let mut take = |name| parameters.remove(name).filter(|value| !value.is_empty());
+    if take(GRANT_TYPE).is_some_and(|grant| !is_the_grant(grant.as_bytes())) {
+        return Err(RequestError::GrantType);
     }
+    let (assertion, kind) = (take(ASSERTION), take(ASSERTION_KIND));
+    let (client_id, secret) = (take(CLIENT_ID), take(CLIENT_SECRET));
+    match (&assertion, kind) {
+        (Some(_), _) if secret.is_some() => Err(RequestError::TwoMethods),
+        (Some(_), Some(kind)) if *kind == ASSERTION_TYPE => Ok(()),
+        (None, None) => Ok(()),
+        _ => Err(RequestError::AssertionType),
+    }?;
+    Ok(Asked { assertion, client_id: client_id.map(|id| id.to_string()) })
+}
+
+/// The parameters that are read, by name.
+type Parameters = HashMap<&'static str, Zeroizing<String>>;
+
+const GRANT_TYPE: &str = "grant_type";
+const ASSERTION: &str = "client_assertion";
+const ASSERTION_KIND: &str = "client_assertion_type";
+const CLIENT_ID: &str = "client_id";
+const CLIENT_SECRET: &str = "client_secret";
+
+/// The name of a parameter that is read.
+fn known(name: &str) -> Option<&'static str> {
+    [GRANT_TYPE, ASSERTION, ASSERTION_KIND, CLIENT_ID, CLIENT_SECRET].into_iter().find(|known| *known == name)
 }
 
 fn is_the_grant(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"client_credentials")
 }
 
-fn form(text: &[u8]) -> Result<Option<String>, RequestError> {
+fn form(text: &[u8]) -> Result<Parameters, RequestError> {
     let text = std::str::from_utf8(text).map_err(|_| RequestError::NotUtf8)?;
-    let mut grant = None;
+    let mut parameters = Parameters::new();
     for (count, pair) in text.split('&').enumerate() {
         if count >= MAX_PARAMETERS {
             return Err(RequestError::TooMany);
@@ -46,48 +104,76 @@ fn form(text: &[u8]) -> Result<Option<String>, RequestError> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = form_decode(name).ok_or(RequestError::BadEscape)?;
         let value = form_decode(value).ok_or(RequestError::BadEscape)?;
-        if name == "grant_type" {
-            once(&mut grant, value)?;
+        if let Some(name) = known(&name) {
+            once(&mut parameters, name, value)?;
         }
     }
-    Ok(grant)
+    Ok(parameters)
 }
 
-fn once(grant: &mut Option<String>, value: String) -> Result<(), RequestError> {
-    match grant.replace(value) {
+fn repeated(name: &str) -> RequestError {
+    if name == GRANT_TYPE { RequestError::Repeated } else { RequestError::RepeatedParameter }
+}
+
+fn once(parameters: &mut Parameters, name: &'static str, value: String) -> Result<(), RequestError> {
+    match parameters.insert(name, Zeroizing::new(value)) {
         None => Ok(()),
-        Some(_) => Err(RequestError::Repeated),
+        Some(_) => Err(repeated(name)),
     }
 }
 
 /// serde refuses repeated fields of a struct by itself, and skips everything else without recursion.
 #[derive(Deserialize)]
-struct Parameters {
+struct Object {
     grant_type: Option<String>,
+    client_assertion: Option<String>,
+    client_assertion_type: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
     payload: Option<Payload>,
 }
 
 #[derive(Deserialize)]
 struct Payload {
     grant_type: Option<String>,
+    client_assertion: Option<String>,
+    client_assertion_type: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
 }
 
-fn json(text: &[u8]) -> Result<Option<String>, RequestError> {
+fn json(text: &[u8]) -> Result<Parameters, RequestError> {
     // An array would fill a struct's fields by position.
     if !text.starts_with(b"{") {
         return Err(RequestError::BadJson);
     }
-    let Parameters { grant_type, payload } = serde_json::from_slice(text).map_err(|error| {
-        if error.to_string().starts_with("duplicate field") { RequestError::Repeated } else { RequestError::BadJson }
-    })?;
-    let inner = payload.and_then(|payload| payload.grant_type);
-    match (grant_type, inner) {
-        (Some(_), Some(_)) => Err(RequestError::Repeated),
-        (outer, inner) => Ok(outer.or(inner)),
+    let Object { grant_type, client_assertion, client_assertion_type, client_id, client_secret, payload } =
+        serde_json::from_slice(text).map_err(|error| {
+            let text = error.to_string();
+            let name = text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
+            name.map_or(RequestError::BadJson, repeated)
+        })?;
+    let mut all = vec![(grant_type, client_assertion, client_assertion_type, client_id, client_secret)];
+    if let Some(Payload { grant_type, client_assertion, client_assertion_type, client_id, client_secret }) = payload {
+        all.push((grant_type, client_assertion, client_assertion_type, client_id, client_secret));
     }
+    let mut parameters = Parameters::new();
+    for (grant_type, assertion, kind, client_id, secret) in all {
+        let named = [
+            (GRANT_TYPE, grant_type),
+            (ASSERTION, assertion),
+            (ASSERTION_KIND, kind),
+            (CLIENT_ID, client_id),
+            (CLIENT_SECRET, secret),
+        ];
+        for (name, value) in named {
+            value.map(|value| once(&mut parameters, name, value)).transpose()?;
+        }
+    }
+    Ok(parameters)
 }
 
-fn multipart(content_type: Option<&str>, body: Bytes) -> Result<Option<String>, RequestError> {
+fn multipart(content_type: Option<&str>, body: Bytes) -> Result<Parameters, RequestError> {
     let declared = content_type.and_then(|text| multer::parse_boundary(text).ok());
     let boundary = match declared {
         Some(boundary) => boundary,
@@ -95,7 +181,7 @@ fn multipart(content_type: Option<&str>, body: Bytes) -> Result<Option<String>, 
     };
     let stream = futures::stream::iter([Ok::<_, std::convert::Infallible>(body)]);
     // The whole body is in memory, so nothing is ever waited for.
-    grant_of(multer::Multipart::new(stream, boundary)).now_or_never().unwrap_or(Err(RequestError::BadMultipart))
+    fields_of(multer::Multipart::new(stream, boundary)).now_or_never().unwrap_or(Err(RequestError::BadMultipart))
 }
 
 /// The boundary, for bodies whose `Content-Type` does not give it.
@@ -106,20 +192,20 @@ fn first_line(body: &[u8]) -> Option<String> {
     (1..=70).contains(&text.len()).then(|| text.to_owned())
 }
 
-async fn grant_of(mut form: multer::Multipart<'_>) -> Result<Option<String>, RequestError> {
-    let (mut grant, mut count) = (None, 0);
+async fn fields_of(mut form: multer::Multipart<'_>) -> Result<Parameters, RequestError> {
+    let (mut parameters, mut count) = (Parameters::new(), 0);
     while let Some(field) = form.next_field().await.map_err(|_| RequestError::BadMultipart)? {
         count += 1;
         if count > MAX_PARAMETERS {
             return Err(RequestError::TooMany);
         }
-        if field.name() == Some("grant_type") {
+        if let Some(name) = field.name().and_then(known) {
             let bytes = field.bytes().await.map_err(|_| RequestError::BadMultipart)?;
             let value = std::str::from_utf8(&bytes).map_err(|_| RequestError::NotUtf8)?;
-            once(&mut grant, value.trim().to_owned())?;
+            once(&mut parameters, name, value.trim().to_owned())?;
         }
     }
-    Ok(grant)
+    Ok(parameters)
 }
 
 #[cfg(test)]
@@ -136,7 +222,7 @@ mod tests {
         "--xYz\r\nContent-Disposition: form-data; name=\"grant_type\"\r\n\r\nClient_Credentials\r\n--xYz--\r\n";
 
     fn checked(content_type: Option<&str>, body: impl Into<Vec<u8>>) -> Result<(), RequestError> {
-        check(content_type, &Bytes::from(body.into()))
+        read(content_type, &Bytes::from(body.into())).map(drop)
     }
 
     #[rstest]
@@ -214,6 +300,37 @@ mod tests {
     fn what_is_not_read_may_be_long_or_deep() {
         assert_eq!(checked(Some(FORM), format!("scope={}", "a+".repeat(25_000))), Ok(()));
         assert_eq!(checked(None, format!("{{\"x\":{}1{}}}", "[".repeat(20_000), "]".repeat(20_000))), Ok(()));
+    }
+
+    const KIND: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+    #[rstest]
+    #[case::form(format!("grant_type=client_credentials&client_assertion=a.b.c&client_id=x&client_assertion_type={}", KIND.replace(':', "%3A")))]
+    #[case::form_unescaped(format!("client_assertion_type={KIND}&client_assertion=a.b.c&client_id=x"))]
+    #[case::json(format!(r#"{{"client_assertion":"a.b.c","client_assertion_type":"{KIND}","client_id":"x","client_secret":""}}"#))]
+    #[case::payload(format!(r#"{{"client_id":"x","payload":{{"client_assertion":"a.b.c","client_assertion_type":"{KIND}"}}}}"#))]
+    #[case::multipart(["client_assertion", "client_assertion_type", "client_id"].iter().zip(["a.b.c", KIND, "x"]).map(|(name, value)| {
+        format!("--xYz\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    }).collect::<String>() + "--xYz--\r\n")]
+    fn an_assertion_is_found_in_every_kind_of_body(#[case] body: String) {
+        let asked = read(None, &Bytes::from(body)).unwrap();
+        assert_eq!(asked.assertion.as_ref().map(|text| text.as_str()), Some("a.b.c"));
+        assert_eq!(asked.client_id.as_deref(), Some("x"));
+    }
+
+    #[rstest]
+    #[case("client_assertion=a.b.c".into(), RequestError::AssertionType)]
+    #[case("client_assertion=a.b.c&client_assertion_type=jwt".into(), RequestError::AssertionType)]
+    #[case(format!("client_assertion_type={KIND}"), RequestError::AssertionType)]
+    #[case(format!("client_assertion=&client_assertion_type={KIND}"), RequestError::AssertionType)]
+    #[case(format!("client_assertion=a&client_assertion_type={KIND}&client_secret=s"), RequestError::TwoMethods)]
+    #[case(format!("client_assertion=a&client_assertion=b&client_assertion_type={KIND}"), RequestError::RepeatedParameter)]
+    #[case(r#"{"client_id":"a","client_id":"b"}"#.into(), RequestError::RepeatedParameter)]
+    #[case(r#"{"client_id":"a","payload":{"client_id":"b"}}"#.into(), RequestError::RepeatedParameter)]
+    #[case(r#"{"payload":{},"payload":{}}"#.into(), RequestError::RepeatedParameter)]
+    #[case(r#"{"client_assertion":["a.b.c"]}"#.into(), RequestError::BadJson)]
+    fn an_assertion_stands_once_with_its_type_and_without_a_secret(#[case] body: String, #[case] error: RequestError) {
+        assert_eq!(checked(None, body), Err(error));
     }
 
     proptest! {

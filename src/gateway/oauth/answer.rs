@@ -94,6 +94,7 @@ fn row(refusal: Refusal) -> (StatusCode, &'static str, String) {
         | Refusal::WrongSecret
         | Refusal::Ended
         | Refusal::External
+        | Refusal::Assertion(_)
         | Refusal::Credentials(_) => {
             (StatusCode::UNAUTHORIZED, "invalid_client", "Client authentication failed".into())
         }
@@ -111,7 +112,7 @@ fn row(refusal: Refusal) -> (StatusCode, &'static str, String) {
         Refusal::Limited { .. } => {
             (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", "Too many failures, try again later".into())
         }
-        Refusal::Overloaded | Refusal::NotReady | Refusal::Unsure | Refusal::NoKey => {
+        Refusal::Overloaded | Refusal::NotReady | Refusal::Unsure | Refusal::NoKey | Refusal::NoIssuerKeys => {
             (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "Try again in a moment".into())
         }
         Refusal::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "server_error", "Error while processing".into()),

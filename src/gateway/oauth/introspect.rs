@@ -12,8 +12,8 @@ use super::answer;
 use crate::api::Timestamp;
 use crate::domain::introspection::{Basis, Shown, read};
 use crate::domain::issuer::Issuer;
-use crate::gateway::authenticate::Presented;
 use crate::gateway::endpoint::{App, Seen};
+use crate::gateway::identify::Here;
 use crate::gateway::metrics::Endpoint;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request::RequestError;
@@ -51,9 +51,8 @@ impl App {
             return Err(Refusal::Request(RequestError::EndpointOff));
         }
         let form = self.form(&parts, body).await?;
-        let candidates = form.credentials(&parts.headers)?;
-        let presented = Presented { world, issuer, candidates: &candidates, now };
-        self.identify(&presented, seen).await?;
+        let credentials = form.credentials(&parts.headers)?;
+        self.identify(&Here { world, issuer, now, parts: &parts }, &credentials, seen).await?;
         // Only now: who may not ask is not told what is wrong with the question.
         let token = form.token.ok_or(Refusal::Request(RequestError::NoToken))?;
         self.active(world, issuer, &token, now).await

@@ -13,8 +13,8 @@ use super::answer::{self, Granted};
 use super::wire::{self, Form};
 use crate::domain::claims::{AccessClaims, TokenId};
 use crate::domain::{audience, scope};
-use crate::gateway::authenticate::Presented;
 use crate::gateway::endpoint::{App, Seen, unsigned};
+use crate::gateway::identify::Here;
 use crate::gateway::metrics::Endpoint;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request::{self, RequestError};
@@ -52,10 +52,9 @@ impl App {
             Some(_) => return Err(Refusal::Request(RequestError::GrantType)),
             None => return Err(Refusal::Request(RequestError::NoGrantType)),
         }
-        let candidates = form.credentials(&parts.headers)?;
-        let presented = Presented { world, issuer, candidates: &candidates, now };
-        let grant = self.identify(&presented, seen).await?;
-        let (owner, version) = (&grant.entry.account.owner, grant.version);
+        let credentials = form.credentials(&parts.headers)?;
+        let grant = self.identify(&Here { world, issuer, now, parts: &parts }, &credentials, seen).await?;
+        let (owner, client_id) = (&grant.entry.account.owner, grant.client_id);
         let mut groups: Vec<_> = world.memberships(&grant.entry.account.groups, &issuer.name).collect();
         groups.sort_unstable_by_key(|(name, _)| *name);
         let allowed = groups.iter().flat_map(|(_, group)| &group.scopes).map(String::as_str);
@@ -67,12 +66,12 @@ impl App {
             .map_err(|_| Refusal::Request(RequestError::Target))?;
         let claims = AccessClaims {
             iss: &iss,
-            sub: &version.client_id,
+            sub: client_id,
             aud: targets.into(),
             exp: now.saturating_add(issuer.token_lifetime).unix(),
             iat: now.unix(),
-            jti: TokenId { version: version.version, uid: &owner.uid }.with(self.random()?),
-            client_id: &version.client_id,
+            jti: TokenId { version: grant.version, uid: &owner.uid }.with(self.random()?),
+            client_id,
             scope: scope.as_deref(),
             groups: groups.iter().map(|(name, _)| *name).collect(),
             namespace: &owner.namespace,

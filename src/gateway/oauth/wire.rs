@@ -3,7 +3,9 @@
 use http::HeaderMap;
 use zeroize::Zeroizing;
 
+use crate::domain::assertion::ASSERTION_TYPE;
 use crate::gateway::basic::{BasicError, Candidate, form_decode};
+use crate::gateway::identify::Credentials;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request::{self, MAX_PARAMETERS, RequestError};
 
@@ -20,7 +22,8 @@ pub struct Form {
     pub token: Option<Zeroizing<String>>,
     client_id: Option<String>,
     client_secret: Option<Zeroizing<String>>,
-    assertion: Option<String>,
+    assertion: Option<Zeroizing<String>>,
+    assertion_type: Option<String>,
 }
 
 /// Reads a form (RFC 6749 section 3.2 and appendix B): parameters without a value are as good as none, those that are
@@ -55,7 +58,8 @@ impl Form {
             "grant_type" => &mut self.grant_type,
             "scope" => &mut self.scope,
             "client_id" => &mut self.client_id,
-            "client_assertion" => &mut self.assertion,
+            "client_assertion_type" => &mut self.assertion_type,
+            "client_assertion" => return once(&mut self.assertion, value),
             "client_secret" => return once(&mut self.client_secret, value),
             "token" => return once(&mut self.token, value),
             "audience" | "resource" => {
@@ -72,22 +76,27 @@ impl Form {
     ///
     /// # Errors
     /// When there are none, or more than one way of authentication was used.
-    pub fn credentials(&self, headers: &HeaderMap) -> Result<Vec<Candidate>, Refusal> {
-        let header = match request::basic(headers) {
-            Err(BasicError::Missing) => None,
-            Err(error) => return Err(Refusal::Credentials(error)),
-            Ok(candidates) => Some(candidates),
-        };
+    pub fn credentials(&self, headers: &HeaderMap) -> Result<Credentials, Refusal> {
+        let header = request::authorization(headers)?;
         let ways = [header.is_some(), self.client_secret.is_some(), self.assertion.is_some()];
         if ways.into_iter().filter(|used| *used).count() > 1 {
             return Err(Refusal::Request(RequestError::TwoMethods));
+        }
+        match (&self.assertion, self.assertion_type.as_deref()) {
+            (None, None) => {}
+            (Some(text), Some(ASSERTION_TYPE)) => {
+                return Ok(Credentials::Assertion(text.clone(), self.client_id.clone()));
+            }
+            _ => return Err(Refusal::Request(RequestError::AssertionType)),
         }
         match (header, &self.client_id, &self.client_secret) {
             (Some(candidates), Some(id), _) if candidates.iter().all(|candidate| candidate.client_id != *id) => {
                 Err(Refusal::Request(RequestError::OtherClient))
             }
-            (Some(candidates), ..) => Ok(candidates),
-            (None, Some(id), Some(secret)) => Ok(vec![Candidate { client_id: id.clone(), secret: secret.clone() }]),
+            (Some(candidates), ..) => Ok(Credentials::Secret(candidates)),
+            (None, Some(id), Some(secret)) => {
+                Ok(Credentials::Secret(vec![Candidate { client_id: id.clone(), secret: secret.clone() }]))
+            }
             (None, None, Some(_)) => Err(Refusal::Credentials(BasicError::EmptyId)),
             (None, ..) => Err(Refusal::Credentials(BasicError::Missing)),
         }
@@ -119,7 +128,8 @@ mod tests {
     }
 
     fn pairs(headers: &HeaderMap, body: &str) -> Result<Vec<(String, String)>, Refusal> {
-        let candidates = form(Some(FORM), body.as_bytes()).map_err(Refusal::Request)?.credentials(headers)?;
+        let credentials = form(Some(FORM), body.as_bytes()).map_err(Refusal::Request)?.credentials(headers)?;
+        let Credentials::Secret(candidates) = credentials else { panic!("an assertion") };
         Ok(candidates.into_iter().map(|c| (c.client_id, c.secret.as_str().to_owned())).collect())
     }
 
@@ -178,6 +188,26 @@ mod tests {
         "client_id=id&client_secret=s&client_assertion=x",
         Refusal::Request(RequestError::TwoMethods)
     )]
+    #[case::an_assertion_besides_basic(
+        basic("id:s"),
+        &format!("client_assertion=x&client_assertion_type={ASSERTION_TYPE}"),
+        Refusal::Request(RequestError::TwoMethods)
+    )]
+    #[case::an_assertion_of_no_type(
+        HeaderMap::new(),
+        "client_assertion=x",
+        Refusal::Request(RequestError::AssertionType)
+    )]
+    #[case::an_assertion_of_another_type(
+        HeaderMap::new(),
+        "client_assertion=x&client_assertion_type=saml",
+        Refusal::Request(RequestError::AssertionType)
+    )]
+    #[case::a_type_without_an_assertion(
+        HeaderMap::new(),
+        &format!("client_id=id&client_secret=s&client_assertion_type={ASSERTION_TYPE}"),
+        Refusal::Request(RequestError::AssertionType)
+    )]
     #[case::another_client(basic("id:s"), "client_id=other", Refusal::Request(RequestError::OtherClient))]
     fn anything_else_is_refused_for_its_own_reason(
         #[case] headers: HeaderMap,
@@ -185,6 +215,15 @@ mod tests {
         #[case] refusal: Refusal,
     ) {
         assert_eq!(pairs(&headers, body), Err(refusal));
+    }
+
+    #[test]
+    fn an_assertion_comes_with_its_type_and_perhaps_a_client_id() {
+        let body = format!("client_assertion=a.b.c&client_id=id&client_assertion_type={ASSERTION_TYPE}");
+        match form(Some(FORM), body.as_bytes()).unwrap().credentials(&HeaderMap::new()) {
+            Ok(Credentials::Assertion(text, id)) => assert_eq!((text.as_str(), id.as_deref()), ("a.b.c", Some("id"))),
+            _ => panic!("no assertion"),
+        }
     }
 
     proptest! {

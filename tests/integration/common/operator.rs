@@ -59,6 +59,8 @@ pub(crate) struct Operator {
     pub(crate) backlog: Backlog,
     /// Further flags of the controller; before it is started.
     pub(crate) flags: Vec<String>,
+    /// Further flags of its gateways; before they are started.
+    pub(crate) gateway_flags: Vec<String>,
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
@@ -103,7 +105,40 @@ impl Gateway {
     pub(crate) async fn token(&self, pair: &(String, String)) -> (u16, String) {
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", pair.0, pair.1));
         let request = self.http.post(&self.token_url).header("Authorization", format!("Basic {basic}"));
-        let answer = request.body("grant_type=Client_Credentials").send().await.unwrap();
+        Self::said(request.body("grant_type=Client_Credentials")).await
+    }
+
+    /// The manual's request with an assertion instead, at a tenant's host.
+    pub(crate) async fn token_for(&self, host: &str, assertion: &str) -> (u16, String) {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", keyrota::domain::assertion::ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        Self::said(self.http.post(&self.token_url).header("Host", host).body(body)).await
+    }
+
+    /// The standard request with an assertion, at a tenant's host: the status, and the token or the error.
+    pub(crate) async fn oauth_token_for(&self, host: &str, assertion: &str) -> (u16, String) {
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_assertion_type", keyrota::domain::assertion::ASSERTION_TYPE),
+            ("client_assertion", assertion),
+        ];
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let url = self.token_url.replace("/avxapi/acctmgmt-get-service-token?gwsource=external", "/oauth2/token");
+        let request =
+            self.http.post(url).header("Host", host).header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = request.body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let said = answer["access_token"].as_str().or(answer["error"].as_str());
+        (status, said.unwrap_or_default().to_owned())
+    }
+
+    async fn said(request: reqwest::RequestBuilder) -> (u16, String) {
+        let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let envelope: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         let said = envelope["response"].as_str().or(envelope["appStatusCode"].as_str());
@@ -164,6 +199,7 @@ impl Operator {
             entropy: Arc::new(SystemEntropy),
             backlog: Backlog::default(),
             flags: Vec::new(),
+            gateway_flags: Vec::new(),
             controller: None,
             gateways: Vec::new(),
             stop_gateways: tokio::sync::watch::Sender::new(false),
@@ -250,7 +286,9 @@ impl Operator {
         ];
         let mut stopped = self.stop_gateways.subscribe();
         let told = async move { drop(stopped.wait_for(|stopped| *stopped).await) };
-        let run = gateway::run(config::parse(&arguments).unwrap(), self.clock.clone(), told);
+        let flags: Vec<&str> = self.gateway_flags.iter().map(String::as_str).collect();
+        let arguments = config::parse(&[&arguments, flags.as_slice()].concat()).unwrap();
+        let run = gateway::run(arguments, self.clock.clone(), told);
         self.gateways.push(tokio::spawn(run));
         let probe = reqwest::Client::builder().no_proxy().build().unwrap();
         eventually("the gateway is ready", SOON, async || {

@@ -129,10 +129,16 @@ pub(crate) struct TestIssuer {
 
 impl TestIssuer {
     pub(crate) async fn with(control_plane: &ControlPlane, namespace: &str, notifications: Value) -> Self {
+        Self::of(control_plane, namespace, json!({"notifications": notifications})).await
+    }
+
+    /// With this spec, besides the namespace.
+    pub(crate) async fn of(control_plane: &ControlPlane, namespace: &str, mut spec: Value) -> Self {
+        spec["namespaces"] = json!([namespace]);
         let issuers: Api<keyrota::api::TokenIssuer> = Api::all(control_plane.client().unwrap());
         let issuer = json!({
             "apiVersion": "keyrota.dev/v1alpha1", "kind": "TokenIssuer", "metadata": {"name": namespace},
-            "spec": {"namespaces": [namespace], "notifications": notifications},
+            "spec": spec,
         });
         issuers.create(&PostParams::default(), &serde_json::from_value(issuer).unwrap()).await.unwrap();
         Self { name: namespace.into(), config: control_plane.client_config() }
