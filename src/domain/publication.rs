@@ -215,7 +215,10 @@ mod tests {
         assert_eq!(endpoints.issuer, "https://named.example");
         assert_eq!(endpoints.token_url, "https://acme.example:31443/oauth2/token");
         assert_eq!(endpoints.jwks_uri, "https://acme.example:31443/.well-known/jwks.json");
-        assert_eq!(Endpoints::of(&issuer, "https://[::1]", None).jwks_uri, "https://acme.example/.well-known/jwks.json");
+        assert_eq!(
+            Endpoints::of(&issuer, "https://[::1]", None).jwks_uri,
+            "https://acme.example/.well-known/jwks.json"
+        );
     }
 
     fn publication(renamed: Option<KeyNames>) -> Publication {
