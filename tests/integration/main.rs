@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod checked_by_others;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod controlplane;
