@@ -19,6 +19,9 @@ use crate::index::VersionFacts;
 /// How many versions are remembered: 100,000 at some 100 bytes each are 10 MB.
 const REMEMBERED: usize = 100_000;
 
+/// How many wrong secrets are remembered, at some 50 bytes each: a client that repeats one costs no second hash.
+const WRONG: usize = 10_000;
+
 /// How many verifications may wait for their turn. Of imported secrets' 22 ms each, on one core, that is 5.6 s.
 const WAITING: usize = 256;
 
@@ -40,7 +43,11 @@ impl Verifier {
     pub fn new<R: TryRng>(random: &mut R, metrics: Arc<Metrics>) -> Result<Self, R::Error> {
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Ok(Self {
-            memory: Arc::new(Memory { key: random_key(random)?, good: Cache::new(REMEMBERED) }),
+            memory: Arc::new(Memory {
+                key: random_key(random)?,
+                good: Cache::new(REMEMBERED),
+                wrong: Cache::new(WRONG),
+            }),
             pseudonyms: random_key(random)?,
             turns: Arc::new(Semaphore::new(processors)),
             waiting: AtomicUsize::new(0),
@@ -59,6 +66,9 @@ impl Verifier {
     /// # Errors
     /// [`Refusal::Overloaded`] when too many wait already, [`Refusal::Internal`] when the pool is gone.
     pub async fn verify(&self, version: &VersionFacts, secret: &Zeroizing<String>) -> Result<bool, Refusal> {
+        if self.memory.knows_wrong(&version.fingerprint, secret) {
+            return Ok(false);
+        }
         let turn = {
             let _place = Place::take(&self.waiting)?;
             self.turns.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?
@@ -67,14 +77,15 @@ impl Verifier {
         if self.remembers(version, secret) {
             return Ok(true);
         }
+        if self.memory.knows_wrong(&version.fingerprint, secret) {
+            return Ok(false);
+        }
         self.metrics.verifications.inc();
         let (hash, fingerprint, secret) = (version.hash.clone(), version.fingerprint, secret.clone());
         let memory = self.memory.clone();
         let hashing = tokio::task::spawn_blocking(move || {
             let matching = verifier::matches(secret.as_bytes(), &hash);
-            if matching {
-                memory.keep(fingerprint, &secret);
-            }
+            memory.keep(fingerprint, &secret, matching);
             // Only now, so that the next in the queue with the same secret finds it remembered.
             drop(turn);
             matching
@@ -91,10 +102,12 @@ impl Verifier {
     }
 }
 
-/// Good verifications: fingerprints of versions, each with the MAC of its secret under a key that only this process has.
+/// Good verifications: fingerprints of versions, each with the MAC of its secret under a key that only this process has;
+/// and the MACs of wrong secrets, which stay wrong.
 struct Memory {
     key: hmac::Key,
     good: Cache<[u8; 32], [u8; 32]>,
+    wrong: Cache<[u8; 32], ()>,
 }
 
 impl Memory {
@@ -103,10 +116,22 @@ impl Memory {
         good.is_some_and(|good| verify_slices_are_equal(&good, self.tag(fingerprint, secret).as_ref()).is_ok())
     }
 
-    fn keep(&self, fingerprint: [u8; 32], secret: &str) {
-        let mut tag = [0; 32];
-        tag.copy_from_slice(self.tag(&fingerprint, secret).as_ref());
-        self.good.insert(fingerprint, tag);
+    fn knows_wrong(&self, fingerprint: &[u8; 32], secret: &str) -> bool {
+        self.wrong.get(&self.bytes(fingerprint, secret)).is_some()
+    }
+
+    fn keep(&self, fingerprint: [u8; 32], secret: &str, matching: bool) {
+        let tag = self.bytes(&fingerprint, secret);
+        match matching {
+            true => self.good.insert(fingerprint, tag),
+            false => self.wrong.insert(tag, ()),
+        }
+    }
+
+    fn bytes(&self, fingerprint: &[u8; 32], secret: &str) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.tag(fingerprint, secret).as_ref());
+        bytes
     }
 
     fn tag(&self, fingerprint: &[u8; 32], secret: &str) -> hmac::Tag {
@@ -165,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_good_secret_is_hashed_once_and_remembered_and_a_bad_one_never_is() {
+    async fn a_secret_is_hashed_once_and_a_good_one_is_remembered_as_good() {
         let (verifier, version) = (verifier(1), version("a"));
         assert!(!verifier.remembers(&version, "right"));
         assert_eq!(verifier.verify(&version, &secret("right")).await, Ok(true));
@@ -174,6 +199,9 @@ mod tests {
         assert_eq!(verifier.metrics.verifications.get(), 1);
         assert_eq!(verifier.verify(&version, &secret("wrong")).await, Ok(false));
         assert_eq!(verifier.verify(&version, &secret("wrong")).await, Ok(false));
+        assert!(!verifier.remembers(&version, "wrong"));
+        assert_eq!(verifier.metrics.verifications.get(), 2);
+        assert_eq!(verifier.verify(&version, &secret("another")).await, Ok(false));
         assert_eq!(verifier.metrics.verifications.get(), 3);
     }
 
