@@ -22,6 +22,7 @@ use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod hasty;
+pub mod probe;
 
 use hasty::Hasty;
 

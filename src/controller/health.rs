@@ -6,8 +6,6 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use futures::FutureExt;
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, StatusCode};
 use kube::runtime::reflector::Store;
 use prometheus_client::registry::Registry;
 
@@ -16,6 +14,7 @@ use super::context::Stores;
 use super::metrics::{Inventory, Metrics};
 use super::notify;
 use super::pulse::{Pulse, Reading, stuck};
+use crate::server::probe::{self, Text, report};
 
 /// What the probes look at. The loops need no look: the process ends with the first that does.
 pub struct Health {
@@ -81,21 +80,6 @@ pub fn router(health: Health) -> Router {
         .with_state(Arc::new(health))
 }
 
-type Text = (StatusCode, [(HeaderName, &'static str); 1], String);
-
-fn report(problems: &[String]) -> Text {
-    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
-    if problems.is_empty() {
-        return (StatusCode::OK, plain, "ok\n".into());
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, plain, problems.join("\n") + "\n")
-}
-
 async fn metrics(State(health): State<Arc<Health>>) -> Text {
-    let open_metrics = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &health.registry) {
-        Ok(()) => (StatusCode::OK, open_metrics, text),
-        Err(_) => report(&["the metrics cannot be encoded".to_owned()]),
-    }
+    probe::metrics(&health.registry)
 }

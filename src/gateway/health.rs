@@ -8,12 +8,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use chrono::TimeDelta;
-use http::header::CONTENT_TYPE;
-use http::{HeaderName, StatusCode};
 use prometheus_client::registry::Registry;
 
 use crate::clock::SharedClock;
 use crate::index::Index;
+use crate::server::probe::{self, Text, report};
 
 /// A feed tries something at least every 35 s (a watch's end) and every page of a list; this is three times as long.
 const HANGS: Duration = Duration::from_secs(120);
@@ -74,16 +73,6 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-type Text = (StatusCode, [(HeaderName, &'static str); 1], String);
-
-fn report(problems: &[String]) -> Text {
-    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
-    if problems.is_empty() {
-        return (StatusCode::OK, plain, "ok\n".into());
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, plain, problems.join("\n") + "\n")
-}
-
 async fn healthz(State(health): State<Arc<Health>>) -> Text {
     report(&health.hanging())
 }
@@ -93,12 +82,7 @@ async fn readyz(State(health): State<Arc<Health>>) -> Text {
 }
 
 async fn metrics(State(health): State<Arc<Health>>) -> Text {
-    let open_metrics = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &health.registry) {
-        Ok(()) => (StatusCode::OK, open_metrics, text),
-        Err(_) => report(&["the metrics cannot be encoded".to_owned()]),
-    }
+    probe::metrics(&health.registry)
 }
 
 #[cfg(test)]
