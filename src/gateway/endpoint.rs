@@ -205,9 +205,10 @@ impl App {
         Ok((issuer, now))
     }
 
-    /// Holds a failed authentication back until its time has come: nobody can tell who is unknown, disabled, or has
-    /// another secret, neither by the answer nor by when it comes.
-    pub(super) async fn hold_back(&self, seen: &Seen<'_>, refusal: Option<Refusal>) {
+    /// Concludes, and holds a failed authentication back until its time has come: nobody can tell who is unknown,
+    /// disabled, or has another secret, neither by the answer nor by when it comes.
+    pub(super) async fn conclude_evenly(&self, seen: &Seen<'_>, refusal: Option<Refusal>) {
+        self.conclude(seen, refusal);
         if refusal.is_some_and(Refusal::is_failed_authentication) {
             tokio::time::sleep_until((seen.started + self.even_time).into()).await;
         }

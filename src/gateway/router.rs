@@ -1,6 +1,6 @@
 //! Paths to handlers.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -156,7 +156,9 @@ pub(super) async fn jwks(State(app): State<Arc<App>>, request: Request<Body>) ->
     ),
 )]
 pub(super) async fn openapi(request: Request<Body>) -> Response {
-    oauth::described(&Description::openapi(), request.method())
+    // Made from types alone: the same for every request.
+    static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> = LazyLock::new(Description::openapi);
+    oauth::described(&*DOCUMENT, request.method())
 }
 
 async fn no_such_path(State(app): State<Arc<App>>) -> Response {

@@ -25,9 +25,7 @@ impl App {
         let world = self.authenticator.accounts.world();
         let mut seen = Seen::start(Endpoint::Introspection);
         let result = self.look_into(&world, request, &mut seen).await;
-        let refusal = result.as_ref().err().copied();
-        self.conclude(&seen, refusal);
-        self.hold_back(&seen, refusal).await;
+        self.conclude_evenly(&seen, result.as_ref().err().copied()).await;
         match result {
             Ok(Some(claims)) => answer::private(&claims),
             // Nothing more: RFC 7662 section 2.2.

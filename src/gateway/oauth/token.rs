@@ -26,9 +26,7 @@ impl App {
         let world = self.authenticator.accounts.world();
         let mut seen = Seen::start(Endpoint::Token);
         let result = self.issue(&world, request, &mut seen).await;
-        let refusal = result.as_ref().err().copied();
-        self.conclude(&seen, refusal);
-        self.hold_back(&seen, refusal).await;
+        self.conclude_evenly(&seen, result.as_ref().err().copied()).await;
         result.unwrap_or_else(|refusal| answer::refused(refusal, "POST"))
     }
 
