@@ -36,3 +36,15 @@ pub struct Condition {
     #[serde(default)]
     pub message: String,
 }
+
+impl Condition {
+    /// Keeps the time of the last transition where `old` has the same condition with the same status.
+    #[must_use]
+    pub fn since(mut self, old: &[Self]) -> Self {
+        let unchanged = old.iter().find(|before| before.type_ == self.type_ && before.status == self.status);
+        if let Some(before) = unchanged {
+            self.last_transition_time = before.last_transition_time;
+        }
+        self
+    }
+}

@@ -132,17 +132,16 @@ async fn report_unusable(context: &Context, object: &ServiceAccount, problem: &A
     let generation = object.metadata.generation.unwrap_or_default();
     let old = object.status.clone().unwrap_or_default();
     let now = context.clock.timestamp();
-    let condition = |type_: &str, status| Condition {
-        type_: type_.into(),
-        status,
-        observed_generation: generation,
-        last_transition_time: old
-            .conditions
-            .iter()
-            .find(|before| before.type_ == type_ && before.status == status)
-            .map_or(now, |before| before.last_transition_time),
-        reason: "InvalidSpec".into(),
-        message: problem.to_string(),
+    let condition = |type_: &str, status| {
+        let condition = Condition {
+            type_: type_.into(),
+            status,
+            observed_generation: generation,
+            last_transition_time: now,
+            reason: "InvalidSpec".into(),
+            message: problem.to_string(),
+        };
+        condition.since(&old.conditions)
     };
     let status = ServiceAccountStatus {
         observed_generation: generation,

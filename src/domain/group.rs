@@ -43,19 +43,17 @@ pub fn status(group: &UserGroup, census: &Census, issuers: &Issuers, now: Timest
         let message = format!("no TokenIssuer is named {}: create it, or correct spec.issuers", unknown.join(", "));
         (ConditionStatus::False, "TokenIssuerNotFound", message)
     };
-    let before = group.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
     let ready = Condition {
         type_: "Ready".into(),
         status,
         observed_generation: generation,
-        last_transition_time: before
-            .filter(|before| before.status == status)
-            .map_or(now, |before| before.last_transition_time),
+        last_transition_time: now,
         reason: reason.into(),
         message,
     };
+    let before = group.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let members = Some(census.members(name, &group.spec.issuers));
-    UserGroupStatus { observed_generation: generation, members, conditions: vec![ready] }
+    UserGroupStatus { observed_generation: generation, members, conditions: vec![ready.since(before)] }
 }
 
 /// Whether a status is to be written. A controller that sees some namespaces alone may share the groups with others: it

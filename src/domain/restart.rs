@@ -183,15 +183,15 @@ impl fmt::Display for Problem {
 pub fn report(status: &mut ServiceAccountStatus, old: &ServiceAccountStatus, problems: &[Problem], now: Timestamp) {
     status.conditions.retain(|condition| condition.type_ != CONDITION);
     let Some(first) = problems.first() else { return };
-    let before = old.conditions.iter().find(|condition| condition.type_ == CONDITION);
-    status.conditions.push(Condition {
+    let condition = Condition {
         type_: CONDITION.into(),
         status: ConditionStatus::True,
         observed_generation: status.observed_generation,
-        last_transition_time: before.map_or(now, |before| before.last_transition_time),
+        last_transition_time: now,
         reason: first.reason().into(),
         message: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-    });
+    };
+    status.conditions.push(condition.since(&old.conditions));
 }
 
 #[cfg(test)]

@@ -156,15 +156,15 @@ fn conditions(
 ) -> Vec<Condition> {
     let Applied { account, record, standing, missing_groups, .. } = applied;
     let condition = |type_: &str, status, reason: &str, message: String| {
-        let unchanged = old.iter().find(|before| before.type_ == type_ && before.status == status);
-        Condition {
+        let condition = Condition {
             type_: type_.into(),
             status,
             observed_generation: account.generation,
-            last_transition_time: unchanged.map_or(now, |before| before.last_transition_time),
+            last_transition_time: now,
             reason: reason.into(),
             message,
-        }
+        };
+        condition.since(old)
     };
     let (status, reason, message) = ready(account, standing, current);
     let mut all = vec![condition("Ready", status, reason, message.clone())];

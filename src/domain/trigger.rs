@@ -131,15 +131,15 @@ pub fn report(status: &mut ServiceAccountStatus, old: &ServiceAccountStatus, ign
     if ignored.is_empty() {
         return;
     }
-    let before = old.conditions.iter().find(|condition| condition.type_ == CONDITION);
-    status.conditions.push(Condition {
+    let condition = Condition {
         type_: CONDITION.into(),
         status: ConditionStatus::True,
         observed_generation: status.observed_generation,
-        last_transition_time: before.map_or(now, |before| before.last_transition_time),
+        last_transition_time: now,
         reason: "UnusableAnnotation".into(),
         message: ignored.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-    });
+    };
+    status.conditions.push(condition.since(&old.conditions));
 }
 
 fn too_far(time: Timestamp, now: Timestamp) -> bool {

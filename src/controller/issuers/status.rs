@@ -73,16 +73,16 @@ pub async fn write(context: &Context, object: &TokenIssuer, kept: Option<&Kept>,
     let mut verdicts = vec![ready];
     verdicts.extend(kept.map(|kept| abnormal(&kept.keys)).unwrap_or_default());
     let condition = |verdict: Verdict| {
-        let before = before.conditions.iter().find(|c| c.type_ == verdict.type_ && c.status == verdict.status);
-        Condition {
+        let condition = Condition {
             type_: verdict.type_.into(),
             status: verdict.status,
             observed_generation: generation,
-            last_transition_time: before.map_or(now, |before| before.last_transition_time),
+            last_transition_time: now,
             reason: verdict.reason.into(),
             // The API server refuses more than 32 KiB.
             message: verdict.message.chars().take(4096).collect(),
-        }
+        };
+        condition.since(&before.conditions)
     };
     let status = TokenIssuerStatus {
         observed_generation: generation,

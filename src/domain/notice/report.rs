@@ -114,15 +114,15 @@ pub fn over(old: &ServiceAccountStatus, account: &Account, record: &Record, now:
     status.notifications = notifications(record);
     status.conditions.retain(|condition| ![EXPIRING, FAILED].contains(&condition.type_.as_str()));
     for (type_, reason, message) in conditions(account, Some(record), now) {
-        let before = old.conditions.iter().find(|condition| condition.type_ == type_);
-        status.conditions.push(Condition {
+        let condition = Condition {
             type_: type_.into(),
             status: ConditionStatus::True,
             observed_generation: account.generation,
-            last_transition_time: before.map_or(now, |before| before.last_transition_time),
+            last_transition_time: now,
             reason: reason.into(),
             message,
-        });
+        };
+        status.conditions.push(condition.since(&old.conditions));
     }
     status
 }
