@@ -22,6 +22,8 @@ mod foreign_clients;
 #[cfg(test)]
 mod foreign_keys;
 #[cfg(test)]
+mod freshness;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod groups;
