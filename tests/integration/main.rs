@@ -56,6 +56,8 @@ mod take_over;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
+mod timing;
+#[cfg(test)]
 mod upkeep;
 #[cfg(test)]
 mod usage;
