@@ -321,6 +321,7 @@ impl World {
             grace: self.grace,
             rival: None,
             missing_groups: Vec::new(),
+            missing_trust: None,
             namespace_ending: false,
         }
     }
@@ -375,6 +376,7 @@ impl World {
             standing: self.decide().standing,
             issuer: "default".into(),
             missing_groups: Vec::new(),
+            missing_trust: None,
             uses: Uses::new(),
         };
         settle(&applied, &self.status, self.now)
