@@ -37,6 +37,10 @@ year:
 contract:
     KEYROTA_CONTRACT_CASES=10000 cargo test --locked --test integration checked_by_others -- --nocapture
 
+# Keycloak as a foreign issuer: downloads it once (170 MB)
+keycloak:
+    cargo test --locked --test integration keycloak -- --ignored --nocapture
+
 # Fifty thousand refusals of each kind at the standard endpoint, where a normal run takes three hundred: eight minutes
 timing:
     KEYROTA_TIMING_SAMPLES=50000 KEYROTA_TIMING_CONNECTIONS=400 cargo test --locked --test integration timing -- --nocapture

@@ -30,6 +30,8 @@ mod groups;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod keycloak;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod leadership;
