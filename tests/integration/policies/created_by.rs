@@ -33,7 +33,10 @@ async fn whoever_creates_an_account_is_written_into_it_however_it_is_created() {
 
     alice.kubectl(&["apply", "-f", "-"], &account("by-kubectl", json!({}))).unwrap();
     assert_eq!(created_by(&alice.get("by-kubectl").await.unwrap()), "alice");
-    assert_eq!(created_by(&guarded.admin().await.create(&account("by-admin", json!({}))).await.unwrap()), "keyrota-admin");
+    assert_eq!(
+        created_by(&guarded.admin().await.create(&account("by-admin", json!({}))).await.unwrap()),
+        "keyrota-admin"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +77,8 @@ async fn an_edit_without_the_annotation_does_not_lose_the_creator() {
     for patch in [json!({"metadata": {"annotations": {KEY: null}}}), json!({"metadata": {"annotations": null}})] {
         assert_eq!(created_by(&alice.merge("app", patch).await.unwrap()), "alice");
     }
-    for patch in [json!([{"op": "remove", "path": POINTER}]), json!([{"op": "replace", "path": POINTER, "value": ""}])] {
+    for patch in [json!([{"op": "remove", "path": POINTER}]), json!([{"op": "replace", "path": POINTER, "value": ""}])]
+    {
         assert_eq!(created_by(&alice.json_patch("app", patch).await.unwrap()), "alice");
     }
     // Applied with it, then without: what a manager no longer names is removed, and put back.

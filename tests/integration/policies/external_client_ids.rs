@@ -26,7 +26,10 @@ async fn an_external_account_claims_no_service_account_of_another_namespace() {
     ];
     guarded.grant(&user, "keyrota.dev", "serviceaccounts", "manageall").await;
     for client_id in &others {
-        let words = [&format!("spec.authentication.externalClientId: {client_id} is of another namespace"), "create the account there"];
+        let words = [
+            &format!("spec.authentication.externalClientId: {client_id} is of another namespace"),
+            "create the account there",
+        ];
         refused(user.create(&account("app", external(client_id))).await, &words);
         refused(user.apply(&account("app", external(client_id))).await, &words);
     }

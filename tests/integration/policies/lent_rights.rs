@@ -21,7 +21,8 @@ fn restarting(entries: Value) -> Value {
 async fn a_workload_is_restarted_for_those_who_may_patch_its_kind(#[case] kind: &str, #[case] resource: &str) {
     let Some(guarded) = Guarded::new().await else { return };
     let user = somebody(&guarded).await;
-    let words = [&format!("spec.rolloutRestart: a {kind} is restarted"), &*format!("the verb patch on {resource}.apps")];
+    let words =
+        [&format!("spec.rolloutRestart: a {kind} is restarted"), &*format!("the verb patch on {resource}.apps")];
     let named = restarting(json!([{"kind": kind, "name": "app"}]));
     let selected = restarting(json!([{"kind": kind, "selector": {"matchLabels": {"app": "app"}}}]));
     user.create(&account("app", json!({}))).await.unwrap();

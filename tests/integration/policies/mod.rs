@@ -81,8 +81,10 @@ impl Guarded {
             self.namespace.name, user.name
         );
         kubectl(self.control_plane, &["apply", "-f", "-"], &input);
-        user.until_allowed(&json!({"namespace": self.namespace.name, "group": group, "resource": resource, "verb": verb}))
-            .await;
+        user.until_allowed(
+            &json!({"namespace": self.namespace.name, "group": group, "resource": resource, "verb": verb}),
+        )
+        .await;
     }
 
     /// Gives a user rights on objects of these names (all, when there are none) in the whole cluster.
@@ -115,7 +117,11 @@ async fn prepare(control_plane: &'static ControlPlane, mutating: bool) -> Option
     }
     kubectl(control_plane, &["apply", "-f", "-"], PEOPLE);
     kubectl(control_plane, &["create", "namespace", PREDATING], "");
-    kubectl(control_plane, &["create", "--namespace", PREDATING, "-f", "-"], &account(PREDATING, json!({})).to_string());
+    kubectl(
+        control_plane,
+        &["create", "--namespace", PREDATING, "-f", "-"],
+        &account(PREDATING, json!({})).to_string(),
+    );
     kubectl(control_plane, &["apply", "-f", "-"], &policies);
     let probe = Guarded { control_plane, namespace: namespace(control_plane).await };
     let user = probe.user("probe").await;

@@ -19,7 +19,8 @@ async fn a_group_is_added_by_those_who_may_assign_it_alone() {
     let user = somebody(&guarded).await;
     guarded.grant_everywhere(&user, "usergroups", "assign", &["ok", "fine"]).await;
     let refused = |outcome, added: &str| {
-        let words = ["spec.userGroups: you need the verb assign", &format!("that you add ({added}): ask the platform team")];
+        let words =
+            ["spec.userGroups: you need the verb assign", &format!("that you add ({added}): ask the platform team")];
         refused(outcome, &words);
     };
     refused(user.create(&account("app", groups(["ok", "secret"]))).await, "ok, secret");
@@ -55,7 +56,9 @@ async fn two_dozen_groups_are_added_at_once_each_with_its_own_right() {
     let Some(guarded) = Guarded::new().await else { return };
     let user = somebody(&guarded).await;
     let names: Vec<String> = (1..=25).map(|number| format!("group-{number}")).collect();
-    guarded.grant_everywhere(&user, "usergroups", "assign", &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    guarded
+        .grant_everywhere(&user, "usergroups", "assign", &names.iter().map(String::as_str).collect::<Vec<_>>())
+        .await;
     let most = &names[..24];
     user.create(&account("app", groups(most))).await.unwrap();
     let words = ["spec.userGroups: add at most 24 groups at a time"];
