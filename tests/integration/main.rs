@@ -26,6 +26,8 @@ mod foreign_keys;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
+mod gitops;
+#[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod health;
