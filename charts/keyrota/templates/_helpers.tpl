@@ -1,20 +1,22 @@
 {{/* Names are fixed: the roles in RBAC, the lease and the certificates are called so, and only one Keyrota runs in a cluster. */}}
 
+{{/* Of one component, `dict "root" . "component" …`, or of the whole: the context itself. */}}
 {{- define "keyrota.selectorLabels" -}}
 app.kubernetes.io/name: keyrota
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ (.root | default .).Release.Name }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
 {{- define "keyrota.labels" -}}
+{{- $root := .root | default . -}}
 {{ include "keyrota.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 app.kubernetes.io/part-of: keyrota
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

@@ -10,6 +10,9 @@
     - --external-url={{ include "keyrota.externalUrl" .root }}
     - --listen=0.0.0.0:8443
     - --health-listen=0.0.0.0:8081
+    {{- if eq $values.mode "sidecar" }}
+    - --wait-for-identity={{ include "keyrota.identityPath" .root }}
+    {{- end }}
     - --tls={{ eq $values.tls.mode "off" | ternary "off" "secret" }}
     {{- if ne $values.tls.mode "off" }}
     - --tls-secret={{ include "keyrota.tlsSecret" (dict "component" "gateway" "tls" $values.tls) }}
