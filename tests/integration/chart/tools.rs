@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::tools::{go_tool, go_tool_replacing, go_tool_with, install_python_packages, installed};
+use crate::common::tools::{ReplacingTool, go_tool, install_python_packages, installed};
 
 /// Helm itself.
 pub(crate) fn helm() -> Option<PathBuf> {
@@ -11,9 +11,15 @@ pub(crate) fn helm() -> Option<PathBuf> {
 
 /// Runs the suites in `charts/keyrota/tests`; as a program of its own it needs no plug-in directory.
 pub(super) fn unittest() -> Option<PathBuf> {
-    let replace = "github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0";
-    let package = "github.com/helm-unittest/helm-unittest/cmd/helm-unittest";
-    go_tool_replacing("helm-unittest", package, "v1.1.2", replace)
+    let tool = ReplacingTool {
+        name: "helm-unittest",
+        module: "github.com/helm-unittest/helm-unittest",
+        command: "cmd/helm-unittest",
+        version: "v1.1.2",
+        replace: &["github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0"],
+        flags: &[],
+    };
+    tool.build()
 }
 
 /// Objects against schemas.
@@ -31,10 +37,21 @@ pub(super) fn helm_docs() -> Option<PathBuf> {
     go_tool("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs", "v1.14.2")
 }
 
-/// Alerts; service discovery would pull in a module that cannot be had, and rules need none.
+/// Alerts. Without service discovery, which rules do not need; and with two modules at versions that can be had.
 pub(super) fn promtool() -> Option<PathBuf> {
-    let package = "github.com/prometheus/prometheus/cmd/promtool";
-    go_tool_with("promtool", package, "v0.316.0", &["-tags", "remove_all_sd"])
+    let tool = ReplacingTool {
+        name: "promtool",
+        module: "github.com/prometheus/prometheus",
+        command: "cmd/promtool",
+        version: "v0.316.0",
+        replace: &[
+            "github.com/google/pprof=github.com/google/pprof@v0.0.0-20260906184651-6331bc6350fe",
+            "github.com/prometheus/client_golang/exp=\
+             github.com/prometheus/client_golang/exp@v0.0.0-20260907100614-57bb367da472",
+        ],
+        flags: &["-tags", "remove_all_sd"],
+    };
+    tool.build()
 }
 
 /// Good practice, once more.

@@ -45,26 +45,37 @@ pub(crate) fn install_python_packages(home: &Path, packages: &[&str]) {
 
 /// A Go program at `package`, built from the module proxy. None where Go is missing.
 pub(crate) fn go_tool(name: &str, package: &str, version: &str) -> Option<PathBuf> {
-    go_tool_with(name, package, version, &[])
-}
-
-/// [`go_tool`], built with these flags.
-pub(crate) fn go_tool_with(name: &str, package: &str, version: &str, flags: &[&str]) -> Option<PathBuf> {
     built(name, version, |home| {
-        run(go(home, "install").env("GOBIN", home).args(flags).arg(format!("{package}@{version}")));
+        run(go(home, "install").env("GOBIN", home).arg(format!("{package}@{version}")));
         std::fs::rename(home.join(package.rsplit('/').next().unwrap()), home.join(name))
     })
 }
 
-/// [`go_tool`] of a module that replaces others, which Go builds only inside a module that does the same.
-pub(crate) fn go_tool_replacing(name: &str, package: &str, version: &str, replace: &str) -> Option<PathBuf> {
-    built(name, version, |home| {
-        run(Command::new("go").current_dir(home).env("GOWORK", "off").args(["mod", "init", "keyrota.dev/tools"]));
-        run(Command::new("go").current_dir(home).args(["mod", "edit", "-replace", replace]));
-        run(Command::new("go").current_dir(home).env("GOWORK", "off").args(["get", &format!("{package}@{version}")]));
-        run(go(home, "build").arg("-o").arg(home.join(name)).arg(package));
-        Ok(())
-    })
+/// A Go program of a module that replaces others (or must): Go builds it only inside a module that does the same.
+pub(crate) struct ReplacingTool<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) module: &'a str,
+    /// Below the module.
+    pub(crate) command: &'a str,
+    pub(crate) version: &'a str,
+    /// As `go mod edit -replace` takes them.
+    pub(crate) replace: &'a [&'a str],
+    pub(crate) flags: &'a [&'a str],
+}
+
+impl ReplacingTool<'_> {
+    /// As [`go_tool`].
+    pub(crate) fn build(&self) -> Option<PathBuf> {
+        built(self.name, self.version, |home| {
+            let module = |arguments: &[&str]| run(Command::new("go").current_dir(home).arg("mod").args(arguments));
+            module(&["init", "keyrota.dev/tools"]);
+            module(&["edit", "-require", &format!("{}@{}", self.module, self.version)]);
+            self.replace.iter().for_each(|replace| drop(module(&["edit", "-replace", replace])));
+            let package = format!("{}/{}", self.module, self.command);
+            run(go(home, "build").arg("-mod=mod").args(self.flags).args(["-o", self.name, &package]));
+            Ok(())
+        })
+    }
 }
 
 fn built(name: &str, version: &str, build: impl FnOnce(&Path) -> std::io::Result<()>) -> Option<PathBuf> {
