@@ -14,6 +14,8 @@ mod controlplane;
 #[cfg(test)]
 mod crash_points;
 #[cfg(test)]
+mod deployment_forms;
+#[cfg(test)]
 mod external_accounts;
 #[cfg(test)]
 mod faults;

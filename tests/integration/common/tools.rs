@@ -45,14 +45,53 @@ pub(crate) fn install_python_packages(home: &Path, packages: &[&str]) {
 
 /// A Go program at `package`, built from the module proxy. None where Go is missing.
 pub(crate) fn go_tool(name: &str, package: &str, version: &str) -> Option<PathBuf> {
+    built(name, version, |home| {
+        run(go(home, "install").env("GOBIN", home).arg(format!("{package}@{version}")));
+        std::fs::rename(home.join(package.rsplit('/').next().unwrap()), home.join(name))
+    })
+}
+
+/// A Go program of a module that replaces others (or must): Go builds it only inside a module that does the same.
+pub(crate) struct ReplacingTool<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) module: &'a str,
+    /// Below the module.
+    pub(crate) command: &'a str,
+    pub(crate) version: &'a str,
+    /// As `go mod edit -replace` takes them.
+    pub(crate) replace: &'a [&'a str],
+    pub(crate) flags: &'a [&'a str],
+}
+
+impl ReplacingTool<'_> {
+    /// As [`go_tool`].
+    pub(crate) fn build(&self) -> Option<PathBuf> {
+        built(self.name, self.version, |home| {
+            let module = |arguments: &[&str]| run(Command::new("go").current_dir(home).arg("mod").args(arguments));
+            module(&["init", "keyrota.dev/tools"]);
+            module(&["edit", "-require", &format!("{}@{}", self.module, self.version)]);
+            self.replace.iter().for_each(|replace| drop(module(&["edit", "-replace", replace])));
+            let package = format!("{}/{}", self.module, self.command);
+            run(go(home, "build").arg("-mod=mod").args(self.flags).args(["-o", self.name, &package]));
+            Ok(())
+        })
+    }
+}
+
+fn built(name: &str, version: &str, build: impl FnOnce(&Path) -> std::io::Result<()>) -> Option<PathBuf> {
     let home = installed(&format!("{name}-{version}"), "go", |home| {
-        let mut go = Command::new("go");
-        // A workspace above the checkout is none of this program's business.
-        go.env("GOBIN", home).env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(home);
-        go.args(["install", "-trimpath", "-ldflags", "-s -w", &format!("{package}@{version}")]);
-        during(&format!("building {name} {version}, once, into {}", home.parent().unwrap().display()), || run(&mut go));
+        let what = format!("building {name} {version}, once, into {}", home.parent().unwrap().display());
+        during(&what, || build(home)).unwrap();
     })?;
-    Some(home.join(package.rsplit('/').next().unwrap()))
+    Some(home.join(name))
+}
+
+fn go(home: &Path, command: &str) -> Command {
+    let mut go = Command::new("go");
+    // A workspace above the cache is none of this program's business.
+    go.env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(home);
+    go.args([command, "-trimpath", "-ldflags", "-s -w"]);
+    go
 }
 
 /// CI systems call a job hung when it says nothing for minutes.
