@@ -4,6 +4,7 @@ mod api_server;
 mod arguments;
 mod checkers;
 mod generated;
+mod image;
 mod life;
 mod monitoring;
 mod refusals;
