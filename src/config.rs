@@ -1,11 +1,11 @@
 //! Settings that all roles share, and the way to the API server.
 
 use std::net::{AddrParseError, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Parser};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
@@ -61,27 +61,54 @@ impl ClusterArgs {
         self.client_with(LEASE_CALL_TIMEOUT, LEASE_CALL_TIMEOUT).await
     }
 
-    async fn client_with(&self, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
-        let mut config = match &self.kubeconfig {
-            Some(path) => {
-                let file = Kubeconfig::read_from(path)
-                    .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
-                kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                    .await
-                    .with_context(|| format!("the kubeconfig {} cannot be used", path.display()))?
-            }
-            None => kube::Config::infer()
-                .await
-                .context("no cluster found: run inside a Pod, set KUBECONFIG, or give --kubeconfig FILE")?,
-        };
-        config.default_retry = false;
-        config.connect_timeout = Some(Duration::from_secs(5));
-        config.read_timeout = Some(read);
-        config.write_timeout = Some(write);
-        // Else the time that a connection lay idle in the pool counts against the next answer on it.
-        config.reset_reader_on_write = true;
-        kube::Client::try_from(config).context("cannot make a client for the cluster")
+    /// The certificates, in PEM, by which this role knows the API server.
+    ///
+    /// # Errors
+    /// As [`Self::client`], or when the system's certificates do.
+    pub async fn authority(&self) -> anyhow::Result<String> {
+        let certificates = configuration(self.kubeconfig.as_deref()).await?.root_cert.unwrap_or_default();
+        ensure!(!certificates.is_empty(), "the cluster configuration names no certificate authority");
+        let blocks: Vec<_> = certificates.into_iter().map(|der| pem::Pem::new("CERTIFICATE", der)).collect();
+        Ok(pem::encode_many_config(&blocks, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF)))
     }
+
+    async fn client_with(&self, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
+        client_with(self.kubeconfig.as_deref(), read, write).await
+    }
+}
+
+/// A client for a role that needs nothing else of the cluster; see [`ClusterArgs::client`].
+///
+/// # Errors
+/// When no usable cluster configuration is found.
+pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Client> {
+    client_with(kubeconfig, CALL_TIMEOUT, CALL_TIMEOUT).await
+}
+
+async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config> {
+    match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("the kubeconfig {} cannot be used", path.display()))
+        }
+        None => kube::Config::infer()
+            .await
+            .context("no cluster found: run inside a Pod, set KUBECONFIG, or give --kubeconfig FILE"),
+    }
+}
+
+async fn client_with(kubeconfig: Option<&Path>, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
+    let mut config = configuration(kubeconfig).await?;
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(read);
+    config.write_timeout = Some(write);
+    // Else the time that a connection lay idle in the pool counts against the next answer on it.
+    config.reset_reader_on_write = true;
+    kube::Client::try_from(config).context("cannot make a client for the cluster")
 }
 
 /// A role's settings as its own command line would give them: for the demo and the tests, which run roles in-process and

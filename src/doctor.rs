@@ -1,11 +1,13 @@
 //! `keyrota doctor`: tries one thing after the other, and says of each whether it works.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::clock::SharedClock;
+use crate::config;
 use crate::mail::{Mail, MailArgs, MailError, Mailer, Step};
 
 /// What to try.
@@ -18,6 +20,10 @@ pub struct DoctorArgs {
     /// The mail server
     #[command(flatten)]
     pub mail: MailArgs,
+
+    /// Path of a kubeconfig file, for --smtp-secret
+    #[arg(long, env = "KEYROTA_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Runs the trials and prints them.
@@ -34,7 +40,11 @@ pub async fn run(args: DoctorArgs, clock: SharedClock) -> anyhow::Result<()> {
 /// # Errors
 /// When the mail was not accepted.
 pub async fn test_mail(args: &DoctorArgs, clock: &SharedClock, mut say: impl FnMut(&str)) -> anyhow::Result<()> {
-    let mailer = Mailer::new(&args.mail)?.context("no mail server to test: give --smtp-host")?;
+    let client = match &args.mail.smtp_secret {
+        Some(_) => Some(config::client(args.kubeconfig.as_deref()).await?),
+        None => None,
+    };
+    let mailer = Mailer::new(&args.mail, client.as_ref())?.context("no mail server to test: give --smtp-host")?;
     say(&format!("a trial mail from {} to {} by {}", mailer.sender(), args.test_mail, mailer.server()));
     let now = clock.timestamp();
     let mail = Mail {
@@ -88,7 +98,7 @@ fn remedy(step: Step) -> &'static str {
         Step::Connected => "check --smtp-port, firewalls and NetworkPolicies",
         Step::Encrypted => "check --smtp-tls, and --smtp-ca-file if the server's certificate is not a public one",
         Step::Greeted => "check --smtp-port and --smtp-tls: a server that wants TLS from the first byte says nothing",
-        Step::LoggedIn => "check --smtp-username-file and --smtp-password-file",
+        Step::LoggedIn => "check --smtp-username-file and --smtp-password-file, or the Secret of --smtp-secret",
         Step::Sender => "check --smtp-from, and whether the server wants a login",
         Step::Recipient => "check the address, and whether the server relays mail for this sender",
         Step::Accepted => "ask whoever runs the mail server why it refuses this mail",

@@ -4,7 +4,7 @@
 //! random source as parameters; what touches the world is thin.
 //!
 //! Layers, each importing only those to its right (held by the `layering` test):
-//! roles (`controller`, `gateway`, `doctor`, `demo`) → `index`, `mail`, `server`, `telemetry`, `config`, `clock` →
+//! roles (`controller`, `gateway`, `doctor`, `demo`) → `index`, `mail`, `secrets`, `server`, `telemetry`, `config`, `clock` →
 //! `domain` → `api`. `controlplane` provides a real Kubernetes for the demo and the tests.
 
 pub mod api;
@@ -20,6 +20,7 @@ pub mod entropy;
 pub mod gateway;
 pub mod index;
 pub mod mail;
+pub mod secrets;
 pub mod server;
 pub mod telemetry;
 pub mod watch;

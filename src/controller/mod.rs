@@ -9,6 +9,7 @@ mod deadlines;
 mod error;
 mod groups;
 mod health;
+mod identity;
 mod issuers;
 mod lease;
 mod metrics;

@@ -9,6 +9,7 @@ use axum_server::Handle;
 use chrono::TimeDelta;
 use clap::Args;
 use futures::future::FutureExt;
+use kube::Client;
 use kube::runtime::reflector::Store;
 use tokio::task::JoinSet;
 
@@ -16,6 +17,7 @@ use super::backlog::Backlog;
 use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
 use super::health::{self, Health};
+use super::identity::{IdentityArgs, Keeper};
 use super::lease::Election;
 use super::metrics::Metrics;
 use super::notify::{NoticeArgs, Ways};
@@ -47,6 +49,10 @@ pub struct ControllerArgs {
     /// Further host names and addresses of the gateway's own certificate, separated by commas
     #[arg(long, env = "KEYROTA_GATEWAY_NAMES", value_delimiter = ',', value_name = "NAMES")]
     pub gateway_names: Vec<String>,
+
+    /// The identity of a gateway in the same Pod
+    #[command(flatten)]
+    pub identity_of_gateway: IdentityArgs,
 
     /// Argon2id memory for generated secrets, in KiB
     #[arg(long, env = "KEYROTA_HASH_MEMORY_KIB", default_value_t = HashCost::GENERATED.memory_kib, value_name = "KIB")]
@@ -109,12 +115,17 @@ pub async fn run_with(
     backlog: Backlog,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let settings = settings(&args)?;
-    let metrics = settings.metrics.clone();
+    let metrics = Metrics::default();
     let client = metrics.counted(&args.cluster.client().await?);
+    let settings = settings(&args, metrics.clone(), &client)?;
     let shutdown = shutdown.boxed().shared();
     let triggers = Arc::new(Triggers::new(backlog.clone()));
     let mut background = JoinSet::new();
+    // Before anything is waited for: the gateway in this Pod waits for it.
+    if let Some(keeper) = Keeper::new(&args.identity_of_gateway, &args.cluster, &client, &clock) {
+        background.spawn(keeper.run());
+    }
+    background.spawn(settings.ways.clone().tell_problems());
     let (stores, pulses) = watches::start(&client, &args.cluster, &mut background, &triggers);
     if let Some(address) = args.health_listen.0 {
         let health = Health::new(stores.clone(), pulses, metrics.clone(), backlog.clone(), &settings.ways.metrics);
@@ -196,10 +207,10 @@ fn term(args: &ControllerArgs, context: Context, triggers: &Arc<Triggers>) -> Te
     }
 }
 
-fn settings(args: &ControllerArgs) -> anyhow::Result<Settings> {
+fn settings(args: &ControllerArgs, metrics: Metrics, client: &Client) -> anyhow::Result<Settings> {
     Ok(Settings {
-        metrics: Metrics::default(),
-        ways: Ways::new(&args.notices).context("the settings of expiry notices")?,
+        metrics,
+        ways: Ways::new(&args.notices, client).context("the settings of expiry notices")?,
         operator_namespace: args.cluster.operator_namespace.clone(),
         watch_namespaces: args.cluster.watch_namespaces.clone(),
         external_url: args.external.url().to_owned(),

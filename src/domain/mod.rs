@@ -20,6 +20,7 @@ pub mod paths;
 pub mod plan;
 pub mod publication;
 pub mod record;
+pub mod renewal;
 pub mod restart;
 pub mod schedule;
 pub mod scope;

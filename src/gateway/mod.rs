@@ -12,6 +12,7 @@ pub mod freshen;
 pub mod grant;
 pub mod health;
 pub mod identify;
+mod identity;
 pub mod legacy;
 pub mod limit;
 pub mod metrics;

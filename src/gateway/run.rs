@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::health::{self, Health};
 use super::limit::args::LimitArgs;
 use super::metrics::{IndexMetrics, Metrics};
 use super::usage::{Ledger, Publisher};
-use super::{certificate, router};
+use super::{certificate, identity, router};
 use crate::clock::SharedClock;
 use crate::config::{self, ClusterArgs, ExternalArgs};
 use crate::domain::duration;
@@ -63,6 +64,11 @@ pub struct GatewayArgs {
     #[arg(long, env = "KEYROTA_GATEWAY_IDENTITY", value_name = "NAME")]
     pub identity: Option<String>,
 
+    /// Before anything else, wait until this directory holds a service account's token: the controller of the same Pod
+    /// puts it there
+    #[arg(long, env = "KEYROTA_GATEWAY_WAIT_FOR_IDENTITY", value_name = "DIR")]
+    pub wait_for_identity: Option<PathBuf>,
+
     /// How long tokens are issued on while the API server is away
     #[arg(long, env = "KEYROTA_GATEWAY_MAX_STALE", default_value = "1h", value_name = "DURATION", value_parser = duration::parse)]
     pub max_stale: TimeDelta,
@@ -94,6 +100,15 @@ pub enum TlsMode {
 /// # Errors
 /// When there is no cluster, an address cannot be had, or a listener fails.
 pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    // Both ports are taken before anything else, so that a port in use is an error at once.
+    let (probes, tokens) = (server::listen(args.health_listen)?, server::listen(args.listen)?);
+    tokio::pin!(shutdown);
+    if let Some(directory) = &args.wait_for_identity {
+        tokio::select! {
+            there = identity::wait(directory, &probes) => there?,
+            () = &mut shutdown => return Ok(()),
+        }
+    }
     let client = args.cluster.client().await?;
     let namespace = args.cluster.operator_namespace.clone();
     let index = Arc::new(Index::new(Feed::all(&args.cluster.watch_namespaces)));
@@ -129,8 +144,6 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         draining: AtomicBool::new(false),
     });
     let stop = Stop { health: health.clone(), drain: args.drain.to_std().unwrap_or_default() };
-    // Both ports are taken before anything else, so that a port in use is an error at once.
-    let (probes, tokens) = (server::listen(args.health_listen)?, server::listen(args.listen)?);
     let identity = args.identity.clone().unwrap_or_else(config::host_name);
     let publisher =
         Arc::new(Publisher::new(ledger, index.clone(), clock.clone(), client.clone(), &namespace, &identity));

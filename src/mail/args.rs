@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::secrets::SecretName;
+
 /// Settings of the mail server.
 #[derive(Args, Clone, Debug)]
 pub struct MailArgs {
@@ -26,6 +28,11 @@ pub struct MailArgs {
     /// A file with the password; read for every mail
     #[arg(long, env = "KEYROTA_SMTP_PASSWORD_FILE", value_name = "FILE")]
     pub smtp_password_file: Option<PathBuf>,
+
+    /// The Secret with its keys `username`, `password` and, if wanted, `ca.crt`, instead of these files; read for every
+    /// mail
+    #[arg(long, env = "KEYROTA_SMTP_SECRET", value_name = "NAMESPACE/NAME", conflicts_with_all = ["smtp_username_file", "smtp_password_file", "smtp_ca_file"])]
+    pub smtp_secret: Option<SecretName>,
 
     /// The certificates in PEM that the mail server's is checked against, instead of the system's
     #[arg(long, env = "KEYROTA_SMTP_CA_FILE", value_name = "FILE")]

@@ -1,24 +1,23 @@
 //! Mail over SMTP: what expiry notices and `keyrota doctor --test-mail` go out by.
 
+mod access;
 mod args;
 mod message;
 mod session;
 
-use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use kube::Client;
 use lettre::Address;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
-use secrecy::SecretString;
 
 pub use args::{MailArgs, TlsUse};
 pub use message::{Mail, Message};
 pub use session::{Blame, MailError, Step};
 
 use crate::domain::notice::recipient::MailDomains;
+use access::Source;
 
 /// How long one mail may take, from the first look-up of the server to its last word.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,27 +28,9 @@ pub struct Mailer {
     host: String,
     port: u16,
     tls: TlsUse,
-    trust: Option<Trust>,
-    login: Option<LoginFiles>,
+    source: Source,
     from: Mailbox,
     domains: MailDomains,
-}
-
-/// The certificates that the server's is checked against.
-#[derive(Clone)]
-struct Trust(TlsParameters);
-
-impl fmt::Debug for Trust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Trust(for {})", self.0.domain())
-    }
-}
-
-/// Read for every mail, so that a changed password needs no restart.
-#[derive(Clone, Debug)]
-struct LoginFiles {
-    username: std::path::PathBuf,
-    password: std::path::PathBuf,
 }
 
 impl Mailer {
@@ -58,27 +39,29 @@ impl Mailer {
     /// # Errors
     /// When the settings contradict each other, or a file cannot be read. Said at the start, and not with the first
     /// notice.
-    pub fn new(args: &MailArgs) -> anyhow::Result<Option<Self>> {
+    pub fn new(args: &MailArgs, client: Option<&Client>) -> anyhow::Result<Option<Self>> {
         let Some(host) = args.smtp_host.clone().filter(|host| !host.is_empty()) else { return Ok(None) };
         let from = args.smtp_from.as_deref().context("--smtp-host needs --smtp-from ADDRESS")?;
         let from: Mailbox = from.parse().with_context(|| format!("--smtp-from {from:?} is no mail address"))?;
         if args.mail_domains.is_empty() {
             bail!("--smtp-host needs --mail-domains, the domains that mail may go to (* for every domain there is)");
         }
-        let login = login(args)?;
-        if let Some(login) = &login {
-            read(&login.username, "--smtp-username-file")?;
-            read(&login.password, "--smtp-password-file")?;
-        }
         Ok(Some(Self {
-            trust: (args.smtp_tls != TlsUse::Off).then(|| trust(&host, args.smtp_ca_file.as_deref())).transpose()?,
+            source: Source::new(args, &host, client)?,
             port: args.smtp_port.unwrap_or_else(|| args.smtp_tls.usual_port()),
             tls: args.smtp_tls,
             domains: MailDomains::new(&args.mail_domains),
             host,
-            login,
             from,
         }))
+    }
+
+    /// Whether the credentials can be had.
+    ///
+    /// # Errors
+    /// When they cannot; names the file or Secret, never a content.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        self.source.open(&self.host, self.tls).await.map(drop)
     }
 
     /// Where mail may go to.
@@ -118,40 +101,6 @@ impl Mailer {
     }
 }
 
-fn login(args: &MailArgs) -> anyhow::Result<Option<LoginFiles>> {
-    match (&args.smtp_username_file, &args.smtp_password_file) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) if args.smtp_tls == TlsUse::Off => {
-            bail!("--smtp-tls off would send the password in the clear: use starttls or tls")
-        }
-        (Some(username), Some(password)) => {
-            Ok(Some(LoginFiles { username: username.clone(), password: password.clone() }))
-        }
-        _ => bail!("--smtp-username-file and --smtp-password-file need each other"),
-    }
-}
-
-/// The system's certificates, or those of a file and no others.
-fn trust(host: &str, ca_file: Option<&Path>) -> anyhow::Result<Trust> {
-    let builder = TlsParameters::builder(host.to_owned());
-    let builder = match ca_file {
-        None => builder,
-        Some(file) => {
-            let pem = std::fs::read(file).with_context(|| format!("cannot read --smtp-ca-file {}", file.display()))?;
-            let certificates = Certificate::from_pem(&pem)
-                .with_context(|| format!("--smtp-ca-file {} holds no certificates in PEM", file.display()))?;
-            builder.certificate_store(CertificateStore::None).add_root_certificate(certificates)
-        }
-    };
-    builder.build().map(Trust).context("cannot prepare TLS for the mail server")
-}
-
-/// A file's text without the line end that editors put there.
-fn read(file: &Path, flag: &str) -> anyhow::Result<SecretString> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {flag} {}", file.display()))?;
-    Ok(SecretString::from(text.trim_end_matches(['\r', '\n'])))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +109,7 @@ mod tests {
 
     fn mailer(arguments: &[&str]) -> anyhow::Result<Option<Mailer>> {
         crate::server::install_crypto();
-        Mailer::new(&config::parse(arguments).unwrap())
+        Mailer::new(&config::parse(arguments).unwrap(), None)
     }
 
     #[test]
@@ -180,6 +129,15 @@ mod tests {
     }
 
     #[rstest]
+    #[case("--smtp-username-file")]
+    #[case("--smtp-password-file")]
+    #[case("--smtp-ca-file")]
+    fn a_secret_and_a_file_are_not_both_taken(#[case] flag: &str) {
+        let parsed: Result<MailArgs, _> = config::parse(&["--smtp-secret", "mail/smtp", flag, "/file"]);
+        assert!(parsed.unwrap_err().to_string().contains("cannot be used with"));
+    }
+
+    #[rstest]
     #[case(&[], "needs --smtp-from")]
     #[case(&["--smtp-from", "nobody"], "no mail address")]
     #[case(&["--smtp-from", "a@b.example"], "needs --mail-domains")]
@@ -193,6 +151,11 @@ mod tests {
         "cannot read --smtp-username-file"
     )]
     #[case(&["--smtp-from", "a@b.example", "--mail-domains", "*", "--smtp-ca-file", "/nowhere/ca"], "cannot read --smtp-ca-file")]
+    #[case(
+        &["--smtp-from", "a@b.example", "--mail-domains", "*", "--smtp-secret", "a/b", "--smtp-tls", "off"],
+        "in the clear"
+    )]
+    #[case(&["--smtp-from", "a@b.example", "--mail-domains", "*", "--smtp-secret", "a/b"], "needs a cluster")]
     fn settings_that_cannot_work_are_told_at_the_start(#[case] more: &[&str], #[case] problem: &str) {
         let error = mailer(&[&["--smtp-host", "mail.example"], more].concat()).unwrap_err();
         assert!(format!("{error:#}").contains(problem), "{error:#}");

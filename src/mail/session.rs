@@ -9,10 +9,10 @@ use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection as Connection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
-use secrecy::ExposeSecret;
 use tokio::net::TcpStream;
 
-use super::{LoginFiles, Mailer, Message, TlsUse, read};
+use super::access::{Access, Trust};
+use super::{Mailer, Message, TlsUse};
 
 /// How long one address of the server may take to answer; there may be several.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -125,13 +125,14 @@ impl MailError {
 
 /// Brings one mail to the server.
 pub(super) async fn run(mailer: &Mailer, message: &Message, mut tell: impl FnMut(Step, &str)) -> Result<(), MailError> {
+    let access = open(mailer).await?;
     let addresses = resolve(mailer).await?;
     tell(Step::Resolved, &list(&addresses));
     let (stream, address) = connect(&addresses).await?;
     tell(Step::Connected, &address.to_string());
-    let mut connection = greet(mailer, stream, address, &mut tell).await?;
-    if let Some(login) = &mailer.login {
-        log_in(&mut connection, login).await?;
+    let mut connection = greet(mailer, access.trust, stream, address, &mut tell).await?;
+    if let Some(credentials) = &access.credentials {
+        log_in(&mut connection, credentials).await?;
         tell(Step::LoggedIn, "");
     }
     let sender = Mail::new(Some(message.sender.clone()), Vec::new());
@@ -147,6 +148,15 @@ pub(super) async fn run(mailer: &Mailer, message: &Message, mut tell: impl FnMut
     // It has the mail; how it says goodbye is no matter.
     let _ = connection.quit().await;
     Ok(())
+}
+
+/// Before the server is bothered.
+async fn open(mailer: &Mailer) -> Result<Access, MailError> {
+    let unread = |error: anyhow::Error| {
+        let problem = "the credentials for the mail server cannot be read";
+        MailError::new(Step::LoggedIn, Blame::Server, problem, format!("{error:#}"))
+    };
+    mailer.source.open(&mailer.host, mailer.tls).await.map_err(unread)
 }
 
 async fn resolve(mailer: &Mailer) -> Result<Vec<SocketAddr>, MailError> {
@@ -173,6 +183,7 @@ async fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Ma
 /// The greeting, and TLS before or after it.
 async fn greet(
     mailer: &Mailer,
+    trust: Option<Trust>,
     stream: TcpStream,
     address: SocketAddr,
     tell: &mut impl FnMut(Step, &str),
@@ -182,7 +193,7 @@ async fn greet(
         MailError::new(Step::Encrypted, Blame::Server, "TLS with the mail server cannot be set up", error)
     };
     let no_greeting = |error: &SmtpError| MailError::refused(Step::Greeted, "the greeting", error);
-    match (mailer.tls, mailer.trust.clone().map(|trust| trust.0)) {
+    match (mailer.tls, trust.map(|trust| trust.0)) {
         (TlsUse::Tls, Some(trust)) => {
             // The library connects by itself to speak TLS from the first byte: the open stream was only to tell an
             // unreachable server from one that cannot do TLS.
@@ -210,21 +221,13 @@ async fn greet(
     }
 }
 
-async fn log_in(connection: &mut Connection, files: &LoginFiles) -> Result<(), MailError> {
-    let read = |file, flag| {
-        read(file, flag).map_err(|error| {
-            MailError::new(Step::LoggedIn, Blame::Server, format!("{flag} cannot be read"), format!("{error:#}"))
-        })
-    };
-    let username = read(&files.username, "--smtp-username-file")?;
-    let password = read(&files.password, "--smtp-password-file")?;
+async fn log_in(connection: &mut Connection, credentials: &Credentials) -> Result<(), MailError> {
     let mechanisms = [Mechanism::Plain, Mechanism::Login];
     if connection.server_info().get_auth_mechanism(&mechanisms).is_none() {
         let problem = "the mail server offers neither AUTH PLAIN nor AUTH LOGIN";
         return Err(MailError::new(Step::LoggedIn, Blame::Server, problem, ""));
     }
-    let credentials = Credentials::new(username.expose_secret().to_owned(), password.expose_secret().to_owned());
-    let answer = connection.auth(&mechanisms, &credentials).await;
+    let answer = connection.auth(&mechanisms, credentials).await;
     answer.map_err(|error| MailError::refused(Step::LoggedIn, "the username or password", &error))?;
     Ok(())
 }

@@ -37,6 +37,7 @@ const MODULES: &[(&str, Layer)] = &[
     ("entropy", Layer::Shared),
     ("index", Layer::Shared),
     ("mail", Layer::Shared),
+    ("secrets", Layer::Shared),
     ("server", Layer::Shared),
     ("telemetry", Layer::Shared),
     ("watch", Layer::Shared),

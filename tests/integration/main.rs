@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod checked_by_others;
 #[cfg(test)]
 mod common;
@@ -11,6 +13,8 @@ mod common;
 mod controlplane;
 #[cfg(test)]
 mod crash_points;
+#[cfg(test)]
+mod deployment_forms;
 #[cfg(test)]
 mod external_accounts;
 #[cfg(test)]
@@ -25,6 +29,8 @@ mod foreign_keys;
 mod freshness;
 #[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod gitops;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
@@ -47,6 +53,10 @@ mod main_job;
 mod notices;
 #[cfg(test)]
 mod oauth_gateway;
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
+mod privilege;
 #[cfg(test)]
 mod regenerations;
 #[cfg(test)]

@@ -49,6 +49,12 @@ impl Fault {
         Self { blame: Blame::Server, problem: problem.into(), said: String::new() }
     }
 
+    /// The webhook's keys cannot be had; which Secret is at fault is for the log alone.
+    pub fn unkeyed(error: &anyhow::Error) -> Self {
+        let problem = "the webhook's keys cannot be read".into();
+        Self { blame: Blame::Server, problem, said: format!("{error:#}") }
+    }
+
     /// This one never will.
     pub fn for_good(problem: impl Into<String>) -> Self {
         Self { blame: Blame::MailForGood, problem: problem.into(), said: String::new() }

@@ -10,10 +10,12 @@ use anyhow::{Context, ensure};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use secrecy::ExposeSecret;
 
 use super::outbox::Fault;
 use crate::api::Timestamp;
 use crate::domain::notice::letter::{Facts, cloud_event};
+use crate::secrets::LiveSecret;
 
 /// A receiver has this long for everything.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +30,31 @@ pub struct Keys(Arc<Vec<hmac::Key>>);
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keys({} …)", self.0.len())
+    }
+}
+
+/// Where the keys come from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// They were read at the start.
+    Known(Keys),
+    /// From the key `keys` of a Secret, for every notice.
+    Secret(LiveSecret),
+}
+
+impl KeySource {
+    /// The keys as they are now.
+    ///
+    /// # Errors
+    /// When the Secret cannot be read or holds no usable key; nothing of it is quoted.
+    pub async fn now(&self) -> anyhow::Result<Keys> {
+        match self {
+            Self::Known(keys) => Ok(keys.clone()),
+            Self::Secret(secret) => {
+                let text = secret.read().await?.text("keys")?;
+                Keys::parse(text.expose_secret()).with_context(|| format!("the key keys of {secret:?} cannot be used"))
+            }
+        }
     }
 }
 
@@ -75,7 +102,8 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
 }
 
 /// Delivers one notice; 2xx is delivered.
-pub async fn send(http: &reqwest::Client, keys: &Keys, url: &str, facts: &Facts) -> Result<(), Fault> {
+pub async fn send(http: &reqwest::Client, keys: &KeySource, url: &str, facts: &Facts) -> Result<(), Fault> {
+    let keys = keys.now().await.map_err(|error| Fault::unkeyed(&error))?;
     let (id, body) = (facts.id(), cloud_event(facts).to_string());
     let request = http
         .post(url)

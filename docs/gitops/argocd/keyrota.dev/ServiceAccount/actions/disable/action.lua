@@ -1,0 +1,3 @@
+-- Lasts where Git does not say spec.enabled, or Argo CD does not heal by itself.
+obj.spec.enabled = false
+return obj
