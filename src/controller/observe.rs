@@ -21,7 +21,7 @@ use crate::domain::observed::{Observed, Published, Reported};
 use crate::domain::publication::{self, Content, Publication};
 use crate::domain::record::{self, Record};
 use crate::domain::trigger::Triggers;
-use crate::domain::verifier;
+use crate::domain::verifier::Workspace;
 
 /// What was seen, with the handles that writing needs.
 pub struct Sight {
@@ -234,9 +234,10 @@ async fn holder(record: &Record, candidates: Vec<SecretString>) -> Result<Option
     let current = record.current().map(|current| current.version);
     versions.sort_by_key(|(number, _)| (Some(*number) != current, -number));
     let search = move || {
+        let mut workspace = Workspace::default();
         candidates.into_iter().find_map(|candidate| {
             let bytes = candidate.expose_secret().as_bytes();
-            let (number, _) = versions.iter().find(|(_, hash)| verifier::matches(bytes, hash))?;
+            let (number, _) = versions.iter().find(|(_, hash)| workspace.matches(bytes, hash))?;
             Some((*number, candidate.clone()))
         })
     };
