@@ -209,8 +209,8 @@ projected:
 {{- if and (or $n.smtp.secretName $n.webhook.secretName) (has $n.secretNamespace $v.watchNamespaces) -}}
 {{- fail (printf "notifications.secretNamespace is %s, which is one of watchNamespaces: name another one" $n.secretNamespace) -}}
 {{- end -}}
-{{- if and $v.controller.publishKeyNamespaces (not $v.watchNamespaces) -}}
-{{- fail "controller.publishKeyNamespaces is for watchNamespaces: without it the controller may write Secrets in every namespace" -}}
+{{- if and $v.controller.publishKeysTo (not $v.watchNamespaces) -}}
+{{- fail "controller.publishKeysTo is for watchNamespaces: without it the controller may write Secrets in every namespace" -}}
 {{- end -}}
 {{- if and $v.monitoring.podMonitor.enabled $v.monitoring.serviceMonitor.enabled -}}
 {{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled are both true: everything would be counted twice" -}}

@@ -19,6 +19,10 @@ metadata:
   namespace: {{ .namespace }}
   labels:
     {{- include "keyrota.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 rules:
   {{- toYaml .rules | nindent 2 }}
 ---
@@ -29,5 +33,9 @@ metadata:
   namespace: {{ .namespace }}
   labels:
     {{- include "keyrota.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- include "keyrota.bind" (dict "root" .root "kind" "Role" "role" .name "account" (printf "keyrota-%s" .component)) }}
 {{- end }}

@@ -54,11 +54,14 @@ pub(super) fn promtool() -> Option<PathBuf> {
     tool.build()
 }
 
-/// Good practice, once more.
+/// Good practice, once more: the Python that has `checkov.main`.
 pub(super) fn checkov() -> Option<PathBuf> {
-    let install = |home: &Path| install_python_packages(home, &["checkov==3.3.30"]);
-    Some(installed("checkov-3.3.30", "python3", install)?.join("bin/checkov"))
+    let install = |home: &Path| install_python_packages(home, &[CHECKOV]);
+    Some(installed(&CHECKOV.replace("==", "-"), "python3", install)?.join("bin/python"))
 }
+
+/// Its version.
+pub(super) const CHECKOV: &str = "checkov==3.3.30";
 
 #[cfg(test)]
 mod tests {

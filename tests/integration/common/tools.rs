@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use keyrota::controlplane::Environment;
 
 /// The directory of a tool in the cache, installed there when it is new. `name` holds the version, or a digest of what
@@ -92,6 +93,21 @@ fn go(home: &Path, command: &str) -> Command {
     go.env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(home);
     go.args([command, "-trimpath", "-ldflags", "-s -w"]);
     go
+}
+
+/// Runs a slow check, unless it has passed with the same input before.
+pub(crate) fn unless_passed(checker: &str, input: &str, check: impl FnOnce()) {
+    let digest = digest::digest(&digest::SHA256, input.as_bytes());
+    let digest: String = digest.as_ref().iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    let stamps = Environment::from_process().cache_home.expect("there is a home directory").join("keyrota/passed");
+    let stamp = stamps.join(format!("{checker}-{digest}"));
+    if stamp.exists() {
+        writeln!(std::io::stderr(), "{checker} has passed with this input before: {}", stamp.display()).unwrap();
+        return;
+    }
+    check();
+    std::fs::create_dir_all(&stamps).unwrap();
+    File::create(stamp).unwrap();
 }
 
 /// CI systems call a job hung when it says nothing for minutes.

@@ -9,7 +9,7 @@ use std::process::Command;
 use keyrota::crds;
 
 /// Says to people and tools that an edit here will not last.
-const HEADER: &str = "# Generated from src/api by `UPDATE=1 cargo test generated`; do not edit.\n";
+pub(crate) const CRD_HEADER: &str = "# Generated from src/api by `UPDATE=1 cargo test generated`; do not edit.\n";
 
 /// A path in the checkout.
 pub(crate) fn checkout(path: impl AsRef<Path>) -> PathBuf {
@@ -46,7 +46,7 @@ fn the_crd_directory_holds_what_the_types_say_and_nothing_else() {
     let mut expected = vec!["samples".to_owned()];
     let files = crds::all().into_iter().map(|crd| {
         expected.push(crds::file_name(&crd));
-        outdated(&format!("crds/{}", crds::file_name(&crd)), &format!("{HEADER}{}", crds::yaml(&crd).unwrap()))
+        outdated(&format!("crds/{}", crds::file_name(&crd)), &format!("{CRD_HEADER}{}", crds::yaml(&crd).unwrap()))
     });
     none_outdated(files);
 
