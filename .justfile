@@ -45,6 +45,10 @@ keycloak:
 timing:
     KEYROTA_TIMING_SAMPLES=50000 KEYROTA_TIMING_CONNECTIONS=400 cargo test --locked --test integration timing -- --nocapture
 
+# The oldest Kubernetes there is support for, 1.33: main job, admission, policies and a release of the chart
+floor *TESTS:
+    .ci/floor {{ TESTS }}
+
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:
     cargo bench {{ ARGS }}

@@ -11,8 +11,9 @@ use kube::runtime::reflector::ObjectRef;
 use super::certificates;
 use super::context::Context;
 use super::error::Error;
-use crate::api::{ConditionStatus, Timestamp, TokenIssuer};
+use crate::api::{Timestamp, TokenIssuer};
 use crate::domain::issuer::{Issuer, Issuers};
+use crate::domain::words;
 use copy::Published;
 use keys::Kept;
 use status::Verdict;
@@ -37,7 +38,7 @@ pub async fn ensure_all(context: &Context) -> (Option<Timestamp>, Result<(), Err
     for object in context.stores.issuers.state() {
         let name = object.metadata.name.clone().unwrap_or_default();
         if let Err(problem) = Issuer::parse(&name, &object.spec) {
-            let ready = Verdict::ready(ConditionStatus::False, "InvalidSpec", problem.to_string());
+            let ready = (&words::ISSUER_INVALID, problem.to_string());
             outcome = outcome.and(status::write(context, &object, None, ready).await);
         }
     }
@@ -116,11 +117,10 @@ async fn certify_hosts(context: &Context, issuer: &Issuer, object: &TokenIssuer)
 
 /// What is wrong that only this operator can tell.
 fn own(kept: &Result<Kept, Error>, copied: &Result<Published, Error>) -> Option<Verdict> {
-    let wrong = |reason, message| Some(Verdict::ready(ConditionStatus::False, reason, message));
     match (kept, copied) {
-        (Err(error), _) => wrong("KeysUnavailable", error.to_string()),
-        (_, Ok(Published::InTheWay(message))) => wrong("SecretConflict", message.clone()),
-        (_, Err(error)) => wrong("KeyNotPublished", error.to_string()),
+        (Err(error), _) => Some((&words::KEYS_UNAVAILABLE, error.to_string())),
+        (_, Ok(Published::InTheWay(message))) => Some((&words::KEY_SECRET_CONFLICT, message.clone())),
+        (_, Err(error)) => Some((&words::KEY_NOT_PUBLISHED, error.to_string())),
         (Ok(_), Ok(Published::Done)) => None,
     }
 }
@@ -129,11 +129,11 @@ fn own(kept: &Result<Kept, Error>, copied: &Result<Published, Error>) -> Option<
 fn of_all(issuers: &Issuers, issuer: &Issuer) -> Verdict {
     let Some((older, what)) = issuers.rival_of(issuer) else {
         if let Some(flaw) = issuer.flaw() {
-            return Verdict::ready(ConditionStatus::False, "InvalidSpec", flaw.to_string());
+            return (&words::ISSUER_INVALID, flaw.to_string());
         }
         let message = "the issuer has its keys and serves its namespaces".into();
-        return Verdict::ready(ConditionStatus::True, "Serving", message);
+        return (&words::ISSUER_SERVING, message);
     };
     let message = format!("the {what} stays with the older issuer {}: take it out of one of the two", older.name);
-    Verdict::ready(ConditionStatus::False, "Conflict", message)
+    (&words::ISSUER_CONFLICT, message)
 }

@@ -20,7 +20,7 @@ use super::error::Error;
 use super::pulse::{Pulse, Sign, listened};
 use crate::api::service_account::{CredentialState, Reason};
 use crate::api::{ServiceAccount, Timestamp};
-use crate::domain::settle::IN_USE;
+use crate::domain::words;
 
 /// From a pass that finds nothing to do to one that waits for a slow API server.
 const BUCKETS: [f64; 12] = [0.000_5, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -183,7 +183,7 @@ impl Collector for Inventory {
             "When a previous client secret that is still used stops working, as a Unix time",
             |account| {
                 let status = account.status.as_ref()?;
-                status.conditions.iter().find(|condition| condition.type_ == IN_USE)?;
+                status.conditions.iter().find(|condition| condition.type_ == words::IN_USE.type_())?;
                 let mut credentials = status.credentials.iter();
                 Some(credentials.find(|credential| credential.state == CredentialState::Previous)?.not_after)
             },

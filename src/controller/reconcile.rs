@@ -14,13 +14,14 @@ use super::notify::note;
 use super::observe::{self, Sight};
 use super::report;
 use super::restart;
-use crate::api::{Condition, ConditionStatus, ServiceAccount, ServiceAccountStatus};
+use crate::api::{Condition, ServiceAccount, ServiceAccountStatus};
 use crate::domain::account::{Account, AccountError, created};
 use crate::domain::decide::decide;
 use crate::domain::plan::{Action, Plan};
 use crate::domain::restart as restart_rules;
 use crate::domain::settle::{self, Applied, settle};
 use crate::domain::trigger;
+use crate::domain::words::{self, Abnormal, Happening, Word};
 
 /// A pass may take this long before it is given up and begun anew.
 const PASS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -78,30 +79,33 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<Option<
     trigger::report(&mut status, &old, &sight.observed.triggers.ignored, now);
     let wake = plan.wake.into_iter().chain(settle::wake(&applied, &status, now)).min();
     let untold = trigger::untold(&old, &sight.observed.triggers.ignored);
-    let news = news(&old, &status).into_iter().chain(untold.map(|note| (trigger::CONDITION.to_owned(), note)));
+    let news = news(&old, &status).into_iter().chain(untold.map(|note| (&words::TRIGGERS_IGNORED, note)));
     report::status(context, &sight.object, status).await?;
     context.usage.shown(&account.owner.uid, &applied.uses);
-    for (reason, note) in news {
-        report::warning(context, &sight.object, &reason, note).await;
+    for (what, note) in news {
+        report::told(context, sight.object.as_ref(), what, note).await;
     }
     context.deadlines.set(&account.owner.namespace, &account.owner.name, wake);
     Ok(restarts.retry)
 }
 
-/// What Events tell of, by reason: conditions that have become true, and one that has become urgent.
-fn news(old: &ServiceAccountStatus, new: &ServiceAccountStatus) -> Vec<(String, String)> {
-    let before = |type_: &str| old.conditions.iter().find(|condition| condition.type_ == type_);
-    let is_news = |condition: &Condition| match (condition.type_.as_str(), before(&condition.type_)) {
-        (settle::IN_USE | restart_rules::CONDITION, None) => true,
-        (settle::IN_USE, Some(before)) => condition.reason == settle::ENDS_SOON && before.reason != settle::ENDS_SOON,
-        _ => false,
-    };
+/// What Events tell of: conditions that have become true, and one that has become urgent.
+fn news(old: &ServiceAccountStatus, new: &ServiceAccountStatus) -> Vec<(&'static Happening, String)> {
+    let before = |condition: &Condition| old.conditions.iter().find(|before| before.type_ == condition.type_);
     let told = |condition: &Condition| {
-        // Of its own, so that it does not count as the first warning once more.
-        let reason = if condition.reason == settle::ENDS_SOON { &condition.reason } else { &condition.type_ };
-        (reason.clone(), condition.message.clone())
+        let (before, is) = (before(condition), |word: &Word| condition.type_ == word.type_());
+        let ends_soon = |condition: &Condition| condition.reason == words::ENDS_SOON.reason();
+        if is(&words::IN_USE) && ends_soon(condition) && !before.is_some_and(ends_soon) {
+            // Of its own, so that it does not count as the first warning once more.
+            return Some(&words::PREVIOUS_ENDS_SOON);
+        }
+        if before.is_some() {
+            return None;
+        }
+        let restart_failed = is(&words::RESTART_FAILED).then_some(&words::ROLLOUT_RESTART_FAILED);
+        is(&words::IN_USE).then_some(&words::PREVIOUS_IN_USE).or(restart_failed)
     };
-    new.conditions.iter().filter(|condition| is_news(condition)).map(told).collect()
+    new.conditions.iter().filter_map(|condition| Some((told(condition)?, condition.message.clone()))).collect()
 }
 
 /// Step by step until there is nothing to do. The first look costs no call; nothing is written before a live one.
@@ -133,21 +137,13 @@ async fn report_unusable(context: &Context, object: &ServiceAccount, problem: &A
     let generation = object.metadata.generation.unwrap_or_default();
     let old = object.status.clone().unwrap_or_default();
     let now = context.clock.timestamp();
-    let condition = |type_: &str, status| {
-        let condition = Condition {
-            type_: type_.into(),
-            status,
-            observed_generation: generation,
-            last_transition_time: now,
-            reason: "InvalidSpec".into(),
-            message: problem.to_string(),
-        };
-        condition.since(&old.conditions)
-    };
+    let word = &words::INVALID_SPEC;
+    let ready = word.condition(generation, now, problem.to_string());
+    let stalled = word.abnormal(Abnormal::Stalled, generation, now, problem.to_string());
     let status = ServiceAccountStatus {
         observed_generation: generation,
         created_time: Some(created(&object.metadata)),
-        conditions: vec![condition("Ready", ConditionStatus::False), condition("Stalled", ConditionStatus::True)],
+        conditions: [ready, stalled].map(|condition| condition.since(&old.conditions)).into(),
         ..old.clone()
     };
     report::status(context, object, status).await
@@ -161,23 +157,17 @@ async fn report_refused(context: &Context, object: &ServiceAccount, error: &Erro
         return;
     }
     let old = object.status.clone().unwrap_or_default();
-    let (type_, message) = ("Ready".to_owned(), error.to_string());
-    if old.conditions.iter().any(|before| before.type_ == type_ && before.message == message) {
+    let (word, message) = (&words::RECONCILE_FAILED, error.to_string());
+    if old.conditions.iter().any(|before| before.type_ == word.type_() && before.message == message) {
         return;
     }
-    let refused = Condition {
-        type_,
-        status: ConditionStatus::False,
-        observed_generation: object.metadata.generation.unwrap_or_default(),
-        last_transition_time: context.clock.timestamp(),
-        reason: "ReconcileFailed".into(),
-        message: message.clone(),
-    };
+    let generation = object.metadata.generation.unwrap_or_default();
+    let refused = word.condition(generation, context.clock.timestamp(), message.clone());
     let others = old.conditions.iter().filter(|before| before.type_ != refused.type_).cloned();
     let conditions = std::iter::once(refused.clone()).chain(others).collect();
     // A status that cannot be written either is no news: the pass is tried again.
     let _ = report::status(context, object, ServiceAccountStatus { conditions, ..old.clone() }).await;
-    report::warning(context, object, &refused.reason, message).await;
+    report::told(context, object, &words::PASS_FAILED, message).await;
 }
 
 /// What to do after a failed pass: at once after a lost race, else with a growing pause.

@@ -11,6 +11,7 @@ use crate::api::service_account::Reason;
 use crate::api::{ServiceAccount, ServiceAccountStatus, Timestamp, TokenIssuer};
 use crate::config::CALL_TIMEOUT;
 use crate::domain::keys::plan::News;
+use crate::domain::words::{self, Happening, Tone};
 
 /// Writes the status when it says something new. Carries the `resourceVersion` that it was computed from, so a status
 /// from an older view never overwrites a newer one.
@@ -30,62 +31,60 @@ pub async fn status(context: &Context, object: &ServiceAccount, status: ServiceA
 
 /// A new credential is in the Secret.
 pub async fn published(context: &Context, object: &ServiceAccount, secret: &str, reason: Reason) {
-    let (type_, name, why) = match reason {
-        Reason::Created => (EventType::Normal, "CredentialCreated", "the account is new"),
-        Reason::Scheduled => (EventType::Normal, "CredentialRotated", "its time came"),
-        Reason::Requested => (EventType::Normal, "ClientSecretRegenerated", "it was asked for"),
-        Reason::ClientIdRegenerated => (EventType::Normal, "ClientIdRegenerated", "a new client ID was asked for"),
-        Reason::Compromised => (EventType::Warning, "CredentialCompromised", "the old one was reported as leaked"),
-        Reason::Repaired => (EventType::Warning, "CredentialRepaired", "the old one was gone or altered"),
+    let (what, why) = match reason {
+        Reason::Created => (&words::CREDENTIAL_CREATED, "the account is new"),
+        Reason::Scheduled => (&words::CREDENTIAL_ROTATED, "its time came"),
+        Reason::Requested => (&words::SECRET_REGENERATED, "it was asked for"),
+        Reason::ClientIdRegenerated => (&words::CLIENT_ID_REGENERATED, "a new client ID was asked for"),
+        Reason::Compromised => (&words::CREDENTIAL_COMPROMISED, "the old one was reported as leaked"),
+        Reason::Repaired => (&words::CREDENTIAL_REPAIRED, "the old one was gone or altered"),
     };
-    event(context, object, type_, name, format!("a new credential is in the Secret {secret}: {why}")).await;
+    told(context, object, what, format!("a new credential is in the Secret {secret}: {why}")).await;
 }
 
 /// The Secret was written again around the same credential.
 pub async fn republished(context: &Context, object: &ServiceAccount, secret: &str, outdated: &[String]) {
     let note =
         format!("the Secret {secret} was brought up to date ({}); its credential is the same", outdated.join(", "));
-    event(context, object, EventType::Normal, "SecretUpdated", note).await;
+    told(context, object, &words::SECRET_UPDATED, note).await;
 }
 
 /// `validityDays` was edited.
 pub async fn expiry_moved(context: &Context, object: &ServiceAccount, not_after: Timestamp, days: i32) {
     let note = format!("validityDays is {days} now: the present client secret expires at {not_after}");
-    event(context, object, EventType::Normal, "ExpiryMoved", note).await;
+    told(context, object, &words::EXPIRY_MOVED, note).await;
 }
 
 /// Workloads take up the new credential.
 pub async fn restarted(context: &Context, object: &ServiceAccount, workloads: &[String]) {
     let note = format!("restarted {}: a new credential was published", workloads.join(", "));
-    event(context, object, EventType::Normal, "RolloutRestarted", note).await;
-}
-
-/// Something is wrong that the status tells, too.
-pub async fn warning(context: &Context, object: &ServiceAccount, reason: &str, note: String) {
-    event(context, object, EventType::Warning, reason, note).await;
+    told(context, object, &words::ROLLOUT_RESTARTED, note).await;
 }
 
 /// Something happened to an issuer's signing keys. The built-in issuer has no object that could carry an Event.
 pub async fn of_keys(context: &Context, issuer: &str, object: Option<&TokenIssuer>, news: &News) {
-    if news.is_warning() {
-        tracing::warn!(issuer, reason = news.reason(), %news, "signing keys");
-    } else {
-        tracing::info!(issuer, reason = news.reason(), %news, "signing keys");
+    let what = news.happening();
+    match what.tone() {
+        Tone::Warning => tracing::warn!(issuer, reason = what.reason(), %news, "signing keys"),
+        Tone::Normal => tracing::info!(issuer, reason = what.reason(), %news, "signing keys"),
     }
-    let type_ = if news.is_warning() { EventType::Warning } else { EventType::Normal };
     if let Some(object) = object {
-        event(context, object, type_, news.reason(), news.to_string()).await;
+        told(context, object, what, news.to_string()).await;
     }
 }
 
-async fn event<K>(context: &Context, object: &K, type_: EventType, reason: &str, note: String)
+/// An Event on `object`.
+pub async fn told<K>(context: &Context, object: &K, what: &Happening, note: String)
 where
     K: Resource<DynamicType = ()>,
 {
     let reference = object.object_ref(&());
     let event = Event {
-        type_,
-        reason: reason.into(),
+        type_: match what.tone() {
+            Tone::Normal => EventType::Normal,
+            Tone::Warning => EventType::Warning,
+        },
+        reason: what.reason().into(),
         // The API server refuses notes beyond 1 kB.
         note: Some(note.chars().take(1000).collect()),
         action: "Reconcile".into(),
@@ -97,7 +96,7 @@ where
             kind = reference.kind,
             name = reference.name,
             namespace = reference.namespace,
-            reason,
+            reason = what.reason(),
             "an Event could not be written"
         );
     }

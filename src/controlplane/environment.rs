@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub struct Environment {
     /// `KUBEBUILDER_ASSETS`: binaries somebody downloaded for envtest.
     pub kubebuilder_assets: Option<PathBuf>,
+    /// `KEYROTA_ANY_KUBERNETES`: whether they are meant although they are of another minor version (`just floor`).
+    pub any_minor_version: bool,
     /// `PATH`: other binaries, and the go command.
     pub path: OsString,
     /// `XDG_CACHE_HOME`, or `.cache` in the home directory.
@@ -20,6 +22,7 @@ impl Environment {
         let cache_home = directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")));
         Self {
             kubebuilder_assets: directory("KUBEBUILDER_ASSETS"),
+            any_minor_version: variable("KEYROTA_ANY_KUBERNETES").is_some(),
             path: variable("PATH").unwrap_or_default(),
             cache_home,
         }

@@ -67,6 +67,11 @@ pub(super) fn cache_directory(environment: &Environment) -> Option<PathBuf> {
 /// The first binary that fits; the cache is last because whoever sets the others means them.
 async fn locate(binary: Binary, environment: &Environment, cache: Option<&Path>) -> Option<PathBuf> {
     let assets = environment.kubebuilder_assets.iter().map(|assets| assets.join(binary.name()));
+    if environment.any_minor_version
+        && let Some(meant) = assets.clone().find(|candidate| is_executable(candidate))
+    {
+        return Some(meant);
+    }
     for candidate in assets.chain(environment.all_in_path(binary.name())) {
         if is_executable(&candidate) && fits(binary, &candidate).await {
             return Some(candidate);
@@ -156,10 +161,11 @@ mod tests {
         fake::program("kubectl", &format!("echo 'Client Version: {version}'"))
     }
 
-    async fn located(assets: &str, path: &str) -> &'static str {
+    async fn located(assets: &str, path: &str, any: bool) -> &'static str {
         let (assets, path, cache) = (kubectl_saying(assets), kubectl_saying(path), kubectl_saying("v1.36.3"));
         let environment = Environment {
             kubebuilder_assets: Some(assets.path().to_owned()),
+            any_minor_version: any,
             path: path.path().into(),
             cache_home: None,
         };
@@ -173,10 +179,15 @@ mod tests {
 
     #[tokio::test]
     async fn assets_come_before_path_and_path_before_the_cache() {
-        assert_eq!(located("v1.36.0", "v1.36.1").await, "assets");
-        assert_eq!(located("v1.34.1", "v1.36.1").await, "path");
-        assert_eq!(located("v1.34.1", "v1.32.4-dispatcher").await, "cache");
-        assert_eq!(located("not a version", "").await, "cache");
+        assert_eq!(located("v1.36.0", "v1.36.1", false).await, "assets");
+        assert_eq!(located("v1.34.1", "v1.36.1", false).await, "path");
+        assert_eq!(located("v1.34.1", "v1.32.4-dispatcher", false).await, "cache");
+        assert_eq!(located("not a version", "", false).await, "cache");
+    }
+
+    #[tokio::test]
+    async fn assets_of_another_minor_version_are_taken_when_they_are_said_to_be_meant() {
+        assert_eq!(located("v1.33.13", "v1.36.1", true).await, "assets");
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::issuer::Issuers;
-use crate::api::{Condition, ConditionStatus, ServiceAccount, Timestamp, UserGroup, UserGroupStatus};
+use super::words;
+use crate::api::{ServiceAccount, Timestamp, UserGroup, UserGroupStatus};
 
 /// How many accounts name each group, by their issuer: all groups in one look at all accounts.
 #[derive(Clone, Debug, Default)]
@@ -37,20 +38,13 @@ pub fn status(group: &UserGroup, census: &Census, issuers: &Issuers, now: Timest
     let generation = group.metadata.generation.unwrap_or_default();
     let unknown: Vec<&str> =
         group.spec.issuers.iter().filter(|issuer| issuers.get(issuer).is_none()).map(String::as_str).collect();
-    let (status, reason, message) = if unknown.is_empty() {
-        (ConditionStatus::True, "Serving", "members get its scopes and claims".to_owned())
+    let (word, message) = if unknown.is_empty() {
+        (&words::GROUP_SERVING, "members get its scopes and claims".to_owned())
     } else {
         let message = format!("no TokenIssuer is named {}: create it, or correct spec.issuers", unknown.join(", "));
-        (ConditionStatus::False, "TokenIssuerNotFound", message)
+        (&words::ISSUER_MISSING, message)
     };
-    let ready = Condition {
-        type_: "Ready".into(),
-        status,
-        observed_generation: generation,
-        last_transition_time: now,
-        reason: reason.into(),
-        message,
-    };
+    let ready = word.condition(generation, now, message);
     let before = group.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let members = Some(census.members(name, &group.spec.issuers));
     UserGroupStatus { observed_generation: generation, members, conditions: vec![ready.since(before)] }
@@ -83,6 +77,7 @@ pub fn merged(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ConditionStatus;
     use rstest::rstest;
     use serde_json::json;
 

@@ -31,6 +31,7 @@ pub mod transition;
 pub mod trigger;
 pub mod usage;
 pub mod verifier;
+pub mod words;
 
 #[cfg(test)]
 mod publish_model;

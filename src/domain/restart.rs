@@ -15,15 +15,16 @@ use super::account::Account;
 use super::credential::Reason;
 use super::names;
 use super::record::Record;
+use super::words::{self, Word};
 use crate::api::service_account::{RolloutRestart, WorkloadKind};
-use crate::api::{Condition, ConditionStatus, ServiceAccountStatus, Timestamp};
+use crate::api::{ServiceAccountStatus, Timestamp};
 
 /// What `kubectl rollout restart` sets in the Pod template.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Our own mark beside it, one for each account: a workload may use several.
 const RESTARTED_FOR: &str = "keyrota.dev/restarted-for-";
 /// The condition, when true.
-pub const CONDITION: &str = "RolloutRestartFailed";
+pub const CONDITION: &str = words::RESTART_FAILED.type_();
 
 /// One entry of `spec.rolloutRestart`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,11 +160,11 @@ pub enum Problem {
 }
 
 impl Problem {
-    fn reason(&self) -> &'static str {
+    fn word(&self) -> &'static Word {
         match self {
-            Self::Missing(_) => "WorkloadNotFound",
-            Self::Refused(..) => "Refused",
-            Self::Failed(..) => "Failed",
+            Self::Missing(_) => &words::WORKLOAD_MISSING,
+            Self::Refused(..) => &words::RESTART_REFUSED,
+            Self::Failed(..) => &words::RESTART_FAILED,
         }
     }
 }
@@ -183,14 +184,8 @@ impl fmt::Display for Problem {
 pub fn report(status: &mut ServiceAccountStatus, old: &ServiceAccountStatus, problems: &[Problem], now: Timestamp) {
     status.conditions.retain(|condition| condition.type_ != CONDITION);
     let Some(first) = problems.first() else { return };
-    let condition = Condition {
-        type_: CONDITION.into(),
-        status: ConditionStatus::True,
-        observed_generation: status.observed_generation,
-        last_transition_time: now,
-        reason: first.reason().into(),
-        message: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-    };
+    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let condition = first.word().condition(status.observed_generation, now, message);
     status.conditions.push(condition.since(&old.conditions));
 }
 

@@ -9,19 +9,12 @@ use super::plan::Standing;
 use super::record::Record;
 use super::schedule;
 use super::usage::Uses;
+use super::words::{self, Abnormal, Word};
 use crate::api::service_account::{
     AccountStatus, Binding, ClientSecretStatus, Credential, CredentialState, HandledTriggers,
 };
-use crate::api::{Condition, ConditionStatus, ServiceAccountStatus, Timestamp};
+use crate::api::{Condition, ServiceAccountStatus, Timestamp};
 
-/// The condition while the previous secret is in use.
-pub const IN_USE: &str = "PreviousSecretInUse";
-/// Its reason, once the previous secret is about to end.
-pub const ENDS_SOON: &str = "PreviousSecretEndsSoon";
-/// The reason for Ready=False before the first credential is published.
-const PUBLISHING: &str = "Publishing";
-/// The reason for Ready=False of an External account whose tokens nobody that is trusted signs.
-pub const UNTRUSTED: &str = "TrustedIssuerNotFound";
 /// The most that lies between the last warning and the end.
 const MOST_NOTICE: TimeDelta = TimeDelta::hours(1);
 
@@ -160,92 +153,74 @@ fn conditions(
     old: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
-    let Applied { account, record, standing, missing_groups, .. } = applied;
-    let condition = |type_: &str, status, reason: &str, message: String| {
-        let condition = Condition {
-            type_: type_.into(),
-            status,
-            observed_generation: account.generation,
-            last_transition_time: now,
-            reason: reason.into(),
-            message,
-        };
-        condition.since(old)
-    };
-    let (status, reason, message) = ready(applied, current);
-    let mut all = vec![condition("Ready", status, reason, message.clone())];
-    if let Some(abnormal) = abnormal(standing, reason) {
-        all.push(condition(abnormal, ConditionStatus::True, reason, message));
-    }
+    let Applied { account, record, missing_groups, .. } = applied;
+    let generation = account.generation;
+    let (word, message) = ready(applied, current);
+    let mut all = vec![word.condition(generation, now, message.clone())];
+    all.extend(abnormal(word).map(|abnormal| word.abnormal(abnormal, generation, now, message)));
+    let mut add = |word: &Word, message| all.push(word.condition(generation, now, message));
     if let Some(version) = current.filter(|version| !version.works_at(now)) {
-        let message = format!("the client secret expired at {}", version.not_after);
-        all.push(condition("Expired", ConditionStatus::True, "ClientSecretExpired", message));
+        add(&words::EXPIRED, format!("the client secret expired at {}", version.not_after));
     }
     if let Some(InUse { last, ends, last_call }) = in_use {
-        let (reason, soon) = if now < last_call { ("UsedAfterRotation", "") } else { (ENDS_SOON, " soon,") };
+        let (word, soon) = if now < last_call { (&words::IN_USE, "") } else { (&words::ENDS_SOON, " soon,") };
         let message = format!("the previous client secret was still used at {last}; it stops working{soon} at {ends}");
-        all.push(condition(IN_USE, ConditionStatus::True, reason, message));
+        add(word, message);
     }
     if !missing_groups.is_empty() {
         let message = format!("no UserGroup is named {}; the other groups apply", missing_groups.join(", "));
-        all.push(condition("GroupsMissing", ConditionStatus::True, "UserGroupNotFound", message));
+        add(&words::GROUPS_MISSING, message);
     }
-    let notices = notice::conditions(account, record.as_ref(), now);
-    all.extend(notices.into_iter().map(|(type_, reason, text)| condition(type_, ConditionStatus::True, reason, text)));
-    all
+    for (word, message) in notice::conditions(account, record.as_ref(), now) {
+        add(word, message);
+    }
+    all.into_iter().map(|condition| condition.since(old)).collect()
 }
 
 /// What kstatus is told besides, when something is out of the ordinary: that it goes on by itself, or not without
 /// somebody. What is being deleted it sees by itself.
-fn abnormal(standing: &Standing, ready: &str) -> Option<&'static str> {
-    match standing {
-        Standing::WaitingForGarbageCollection => Some("Reconciling"),
-        Standing::Ready if ready == PUBLISHING => Some("Reconciling"),
-        Standing::Ready if ready == UNTRUSTED => Some("Stalled"),
-        Standing::Ready | Standing::Disabled | Standing::Deleting => None,
-        Standing::Expired | Standing::SecretConflict { .. } | Standing::ClientIdConflict { .. } => Some("Stalled"),
+fn abnormal(ready: &Word) -> Option<Abnormal> {
+    if *ready == words::PUBLISHING || *ready == words::WAITING {
+        return Some(Abnormal::Reconciling);
     }
+    let stalled = [words::READY_EXPIRED, words::SECRET_CONFLICT, words::CLIENT_ID_CONFLICT, words::UNTRUSTED];
+    stalled.contains(ready).then_some(Abnormal::Stalled)
 }
 
-fn ready(applied: &Applied, current: Option<&Version>) -> (ConditionStatus, &'static str, String) {
-    use ConditionStatus::{False, True};
+fn ready(applied: &Applied, current: Option<&Version>) -> (&'static Word, String) {
     let Applied { account, standing, issuer, missing_trust, .. } = applied;
     match standing {
         Standing::Ready => match (&account.authentication, missing_trust) {
             (Authentication::Internal(settings), _) if current.is_some() => {
-                (True, "Published", format!("the credential is in the Secret {}", settings.secret_name))
+                (&words::PUBLISHED, format!("the credential is in the Secret {}", settings.secret_name))
             }
-            (Authentication::Internal(_), _) => (False, PUBLISHING, "the credential is being made".into()),
+            (Authentication::Internal(_), _) => (&words::PUBLISHING, "the credential is being made".into()),
             (Authentication::External { .. }, Some(problem)) => {
-                (False, UNTRUSTED, format!("the TokenIssuer {issuer} accepts no tokens for it: {problem}"))
+                (&words::UNTRUSTED, format!("the TokenIssuer {issuer} accepts no tokens for it: {problem}"))
             }
             (Authentication::External { client_id, .. }, None) => {
-                (True, "Registered", format!("tokens of {client_id} are accepted"))
+                (&words::REGISTERED, format!("tokens of {client_id} are accepted"))
             }
         },
-        Standing::Disabled => (True, "Disabled", "the account is disabled: no tokens are issued".into()),
+        Standing::Disabled => (&words::DISABLED, "the account is disabled: no tokens are issued".into()),
         Standing::Expired => (
-            False,
-            "Expired",
+            &words::READY_EXPIRED,
             "the client secret has expired and rotation is Manual: raise spec.regenerate.clientSecret".into(),
         ),
-        Standing::Deleting => (False, "Deleting", "the account is being deleted".into()),
+        Standing::Deleting => (&words::DELETING, "the account is being deleted".into()),
         Standing::SecretConflict { owner } => (
-            False,
-            "SecretConflict",
+            &words::SECRET_CONFLICT,
             format!(
                 "the Secret {} belongs to {owner}: delete it, or create the account with another clientSecret.secretName",
                 secret_name(account)
             ),
         ),
         Standing::WaitingForGarbageCollection => (
-            False,
-            "WaitingForGarbageCollection",
+            &words::WAITING,
             format!("the Secret {} of an earlier account with this name is being deleted", secret_name(account)),
         ),
         Standing::ClientIdConflict { rival } => (
-            False,
-            "ClientIdConflict",
+            &words::CLIENT_ID_CONFLICT,
             format!("the older account {rival} has this authentication.externalClientId: delete one of the two"),
         ),
     }

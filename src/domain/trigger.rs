@@ -6,13 +6,14 @@ use chrono::TimeDelta;
 
 use super::account::{Account, Authentication};
 use super::record::Handled;
-use crate::api::{self, Condition, ConditionStatus, ServiceAccount, ServiceAccountStatus, Timestamp};
+use super::words;
+use crate::api::{self, ServiceAccount, ServiceAccountStatus, Timestamp};
 
 /// How far an annotation's time may lie ahead of our clock.
 const TOLERATED_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// The condition while an annotation is ignored.
-pub const CONDITION: &str = "TriggerIgnored";
+pub const CONDITION: &str = words::TRIGGER_IGNORED.type_();
 
 /// The present trigger values of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,14 +132,8 @@ pub fn report(status: &mut ServiceAccountStatus, old: &ServiceAccountStatus, ign
     if ignored.is_empty() {
         return;
     }
-    let condition = Condition {
-        type_: CONDITION.into(),
-        status: ConditionStatus::True,
-        observed_generation: status.observed_generation,
-        last_transition_time: now,
-        reason: "UnusableAnnotation".into(),
-        message: ignored.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-    };
+    let message = ignored.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let condition = words::TRIGGER_IGNORED.condition(status.observed_generation, now, message);
     status.conditions.push(condition.since(&old.conditions));
 }
 

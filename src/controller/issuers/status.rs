@@ -5,40 +5,28 @@ use kube::api::PostParams;
 
 use super::keys::Kept;
 use crate::api::token_issuer::SigningKeyStatus;
-use crate::api::{Condition, ConditionStatus, Timestamp, TokenIssuer, TokenIssuerStatus};
+use crate::api::{Timestamp, TokenIssuer, TokenIssuerStatus};
 use crate::controller::calls::call;
 use crate::controller::context::Context;
 use crate::controller::error::Error;
 use crate::domain::keys::Keys;
 use crate::domain::signing;
+use crate::domain::words::{self, Word};
 
-/// A condition without its times.
-pub struct Verdict {
-    pub type_: &'static str,
-    pub status: ConditionStatus,
-    pub reason: &'static str,
-    pub message: String,
-}
-
-impl Verdict {
-    /// `Ready`.
-    pub fn ready(status: ConditionStatus, reason: &'static str, message: String) -> Self {
-        Self { type_: "Ready", status, reason, message }
-    }
-}
+/// A condition without its times, and its message.
+pub type Verdict = (&'static Word, String);
 
 /// What is wrong with the keys.
 fn abnormal(keys: &Keys) -> Vec<Verdict> {
-    let verdict = |type_, reason, message| Verdict { type_, status: ConditionStatus::True, reason, message };
     let lost = keys.loss.as_ref().map(|loss| {
         let message = format!(
             "since {} these keys are lost: {}; until {} there may be tokens that can no longer be verified",
             loss.time, loss.what, loss.until
         );
-        verdict("KeysLost", "NewKeysMade", message)
+        (&words::KEYS_LOST, message)
     });
     let problems: Vec<_> = keys.problems.iter().map(ToString::to_string).collect();
-    let damaged = (!problems.is_empty()).then(|| verdict("KeysDamaged", "KeysLeftOut", problems.join("; ")));
+    let damaged = (!problems.is_empty()).then(|| (&words::KEYS_DAMAGED, problems.join("; ")));
     lost.into_iter().chain(damaged).collect()
 }
 
@@ -72,17 +60,9 @@ pub async fn write(context: &Context, object: &TokenIssuer, kept: Option<&Kept>,
     let before = object.status.clone().unwrap_or_default();
     let mut verdicts = vec![ready];
     verdicts.extend(kept.map(|kept| abnormal(&kept.keys)).unwrap_or_default());
-    let condition = |verdict: Verdict| {
-        let condition = Condition {
-            type_: verdict.type_.into(),
-            status: verdict.status,
-            observed_generation: generation,
-            last_transition_time: now,
-            reason: verdict.reason.into(),
-            // The API server refuses more than 32 KiB.
-            message: verdict.message.chars().take(4096).collect(),
-        };
-        condition.since(&before.conditions)
+    let condition = |(word, message): Verdict| {
+        // The API server refuses more than 32 KiB.
+        word.condition(generation, now, message.chars().take(4096).collect()).since(&before.conditions)
     };
     let status = TokenIssuerStatus {
         observed_generation: generation,

@@ -13,6 +13,7 @@ use crate::controller::calls::call;
 use crate::controller::error::{CallError, Error};
 use crate::domain::names;
 use crate::domain::notice::letter::Facts;
+use crate::domain::words;
 
 const REPORTER: &str = "keyrota-controller";
 
@@ -38,7 +39,7 @@ fn told(error: &Error) -> String {
 }
 
 fn event(facts: &Facts) -> Event {
-    let reason = if facts.expired() { "ClientSecretExpired" } else { "ClientSecretExpiring" };
+    let what = if facts.expired() { words::NOTICE_EXPIRED } else { words::NOTICE_EXPIRING };
     let remedy = match facts.late_since {
         Some(since) => format!("its rotation is late since {since}; the condition Ready says what is in the way"),
         None => format!("raise spec.regenerate.clientSecret to {} for a new one", facts.next_number),
@@ -55,7 +56,7 @@ fn event(facts: &Facts) -> Event {
         action: Some("Notify".into()),
         event_time: time,
         note: Some(note),
-        reason: Some(reason.into()),
+        reason: Some(what.reason().into()),
         regarding: Some(ObjectReference {
             api_version: Some(format!("{GROUP}/v1alpha1")),
             kind: Some("ServiceAccount".into()),

@@ -11,6 +11,7 @@ use super::{Keys, LegacyKeys, Loss, OauthKey, OauthKeys, Phase, SCHEMA_VERSION};
 use crate::api::{Algorithm, Timestamp};
 use crate::domain::issuer::Issuer;
 use crate::domain::signing;
+use crate::domain::words::{self, Happening};
 
 /// The longest that a token may live (SPEC section 2); what is assumed when nothing tells.
 const LONGEST_LIFETIME: TimeDelta = TimeDelta::hours(24);
@@ -93,26 +94,20 @@ pub enum News {
 }
 
 impl News {
-    /// The reason of its Event.
+    /// Its Event.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn happening(&self) -> &'static Happening {
         match self {
-            Self::Made => "SigningKeysCreated",
-            Self::Lost(_) => "SigningKeysLost",
-            Self::RingRepaired => "SigningKeysRepaired",
-            Self::Replaced(_) => "SigningKeyReplaced",
-            Self::Regenerated(_) => "SigningKeysRegenerated",
-            Self::Revoked => "SigningKeysRevoked",
-            Self::NextPublished(_) => "NextSigningKeyPublished",
-            Self::AlgorithmChanging(..) => "SigningAlgorithmChanging",
-            Self::OldDropped(_) => "OldSigningKeysDropped",
+            Self::Made => &words::KEYS_CREATED,
+            Self::Lost(_) => &words::SIGNING_KEYS_LOST,
+            Self::RingRepaired => &words::KEYS_REPAIRED,
+            Self::Replaced(_) => &words::KEY_REPLACED,
+            Self::Regenerated(_) => &words::KEYS_REGENERATED,
+            Self::Revoked => &words::KEYS_REVOKED,
+            Self::NextPublished(_) => &words::NEXT_KEY_PUBLISHED,
+            Self::AlgorithmChanging(..) => &words::ALGORITHM_CHANGING,
+            Self::OldDropped(_) => &words::OLD_KEYS_DROPPED,
         }
-    }
-
-    /// Whether something went wrong.
-    #[must_use]
-    pub fn is_warning(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::RingRepaired | Self::Replaced(_))
     }
 }
 

@@ -3,16 +3,14 @@
 use super::due::{expiring_from, late_from, speaks};
 use super::{Channel, Delivery, Notice, State};
 use crate::api::service_account::Notification;
-use crate::api::{Condition, ConditionStatus, ServiceAccountStatus, Timestamp};
+use crate::api::{ServiceAccountStatus, Timestamp};
 use crate::domain::account::{Account, Authentication};
 use crate::domain::duration::human;
 use crate::domain::record::Record;
+use crate::domain::words::{self, Word};
 
-/// A condition that is true: its type, reason and message.
-pub type Finding = (&'static str, &'static str, String);
-
-const EXPIRING: &str = "Expiring";
-const FAILED: &str = "NotificationFailed";
+/// A condition that is true, and its message.
+pub type Finding = (&'static Word, String);
 
 /// Stands for all channels in the report of a notice that was skipped.
 const ALL_CHANNELS: &str = "All";
@@ -66,11 +64,11 @@ fn expiring(account: &Account, record: &Record, now: Timestamp) -> Option<Findin
             let message = format!(
                 "the client secret should have been rotated by now and expires at {end}: the condition Ready says what is in the way"
             );
-            (EXPIRING, "RotationLate", message)
+            (&words::ROTATION_LATE, message)
         }
         None => {
             let message = format!("the client secret expires at {end}: raise spec.regenerate.clientSecret");
-            (EXPIRING, "ClientSecretExpiring", message)
+            (&words::EXPIRING, message)
         }
     })
 }
@@ -86,9 +84,10 @@ fn failed(account: &Account, record: &Record, now: Timestamp) -> Option<Finding>
     let trying = wrong.iter().any(|delivery| delivery.state == State::Pending);
     let mut told: Vec<String> = wrong.iter().map(|delivery| problem(delivery)).collect();
     told.dedup();
-    let (reason, fate) = if trying { ("Retrying", "tried again") } else { ("GivenUp", "given up") };
+    let retrying = (&words::NOTICE_RETRYING, "tried again");
+    let (word, fate) = if trying { retrying } else { (&words::NOTICE_GIVEN_UP, "given up") };
     let message = format!("the notice {} is {fate}: {}", moment(notice.threshold), told.join("; "));
-    Some((FAILED, reason, message))
+    Some((word, message))
 }
 
 fn is_wrong(delivery: &Delivery) -> bool {
@@ -112,17 +111,11 @@ fn moment(threshold: i32) -> String {
 pub fn over(old: &ServiceAccountStatus, account: &Account, record: &Record, now: Timestamp) -> ServiceAccountStatus {
     let mut status = old.clone();
     status.notifications = notifications(record);
-    status.conditions.retain(|condition| ![EXPIRING, FAILED].contains(&condition.type_.as_str()));
-    for (type_, reason, message) in conditions(account, Some(record), now) {
-        let condition = Condition {
-            type_: type_.into(),
-            status: ConditionStatus::True,
-            observed_generation: account.generation,
-            last_transition_time: now,
-            reason: reason.into(),
-            message,
-        };
-        status.conditions.push(condition.since(&old.conditions));
+    status.conditions.retain(|condition| {
+        ![words::EXPIRING.type_(), words::NOTICE_RETRYING.type_()].contains(&condition.type_.as_str())
+    });
+    for (word, message) in conditions(account, Some(record), now) {
+        status.conditions.push(word.condition(account.generation, now, message).since(&old.conditions));
     }
     status
 }
@@ -135,7 +128,7 @@ mod tests {
 
     fn found(sample: &Sample, now: Timestamp) -> Vec<(&'static str, &'static str)> {
         let all = conditions(&sample.account, Some(&sample.record), now);
-        all.into_iter().map(|(type_, reason, _)| (type_, reason)).collect()
+        all.into_iter().map(|(word, _)| (word.type_(), word.reason())).collect()
     }
 
     #[test]
@@ -164,6 +157,7 @@ mod tests {
 
     #[test]
     fn a_failed_notice_is_told_until_it_gets_through_or_a_more_urgent_one_does() {
+        const FAILED: &str = "NotificationFailed";
         let failed = |sample: &Sample, now| found(sample, now).into_iter().find(|(type_, _)| *type_ == FAILED);
         let mut sample = Sample::manual(100);
         sample.plan_and_try(at(10), &Outcome::Failed("no answer".into()));

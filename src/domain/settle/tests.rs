@@ -1,6 +1,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::api::ConditionStatus;
 use crate::api::service_account::Reason;
 use crate::domain::account::Authentication;
 use crate::domain::simulation::{Secret, World, account, days, hours, seconds, start};
@@ -200,11 +201,11 @@ fn in_use(grace: TimeDelta, after: TimeDelta) -> (ServiceAccountStatus, Option<T
 #[rstest]
 #[case::long_before(hours(20), hours(1), Some("UsedAfterRotation"), Some(hours(19)))]
 #[case::a_second_before_the_last_hour(hours(20), hours(19) - seconds(1), Some("UsedAfterRotation"), Some(hours(19)))]
-#[case::the_last_hour(hours(20), hours(19), Some(ENDS_SOON), None)]
-#[case::the_last_second(hours(20), hours(20) - seconds(1), Some(ENDS_SOON), None)]
+#[case::the_last_hour(hours(20), hours(19), Some(words::ENDS_SOON.reason()), None)]
+#[case::the_last_second(hours(20), hours(20) - seconds(1), Some(words::ENDS_SOON.reason()), None)]
 #[case::its_end(hours(20), hours(20), None, None)]
 #[case::before_the_last_tenth(seconds(600), seconds(539), Some("UsedAfterRotation"), Some(seconds(540)))]
-#[case::the_last_tenth(seconds(600), seconds(540), Some(ENDS_SOON), None)]
+#[case::the_last_tenth(seconds(600), seconds(540), Some(words::ENDS_SOON.reason()), None)]
 #[case::no_time_for_two_warnings(seconds(9), seconds(8), Some("UsedAfterRotation"), Some(seconds(9)))]
 fn of_a_previous_secret_in_use_people_are_warned_again_before_its_end(
     #[case] grace: TimeDelta,
@@ -213,7 +214,7 @@ fn of_a_previous_secret_in_use_people_are_warned_again_before_its_end(
     #[case] next: Option<TimeDelta>,
 ) {
     let (status, wake) = in_use(grace, after);
-    assert_eq!(condition(&status, IN_USE).map(|condition| condition.reason.as_str()), reason);
+    assert_eq!(condition(&status, words::IN_USE.type_()).map(|condition| condition.reason.as_str()), reason);
     let replaced = account().grace(grace).asking_for_secret(1).settled().now;
     assert_eq!(wake, next.map(|next| replaced.saturating_add(next)));
 }

@@ -98,6 +98,8 @@ impl Controller {
 /// A running gateway, as a client sees it.
 pub(crate) struct Gateway {
     pub(crate) address: std::net::SocketAddr,
+    /// Where its probes and metrics are.
+    pub(crate) health: String,
     pub(crate) token_url: String,
     /// Trusts the gateway's own CA and no other.
     pub(crate) http: reqwest::Client,
@@ -281,7 +283,7 @@ impl Operator {
         let ca = reqwest::Certificate::from_pem(text(&certificate, "ca.crt").as_bytes()).unwrap();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(SOON).build().unwrap();
         let token_url = format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external");
-        Gateway { address: listen, token_url, http }
+        Gateway { address: listen, health: health.to_string(), token_url, http }
     }
 
     /// Starts a gateway without waiting for anything; where it answers probes.

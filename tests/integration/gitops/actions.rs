@@ -55,7 +55,7 @@ async fn actions(operator: &Operator) -> Option<()> {
     assert_eq!(operator.credential("app-credentials").await, third);
 
     let external = json!({"authentication": {"mode": "External", "externalClientId": "ci"}});
-    operator.ready("external", external).await;
+    operator.create("external", external).await;
     let offered = look(operator, "external").await?.actions;
     for name in ["regenerate-client-secret", "regenerate-client-id"] {
         assert_eq!(offered[name], json!({"disabled": true}), "an External account has nothing to regenerate");

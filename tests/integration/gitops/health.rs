@@ -61,6 +61,9 @@ async fn settled_states(operator: &Operator, clock: &ManualClock, cases: &mut Ca
     cases.add("ready", &operator.ready("ready", json!({})).await, CURRENT);
     let external = json!({"authentication": {"mode": "External", "externalClientId": "ci"}});
     cases.add("external", &operator.ready("external", external.clone()).await, CURRENT);
+    let unknown = json!({"authentication": {"mode": "External", "externalClientId": "x", "trustedIssuer": "nobody"}});
+    operator.create("untrusted", unknown).await;
+    cases.add("nobody trusted", &until(operator, "untrusted", "TrustedIssuerNotFound").await, FAILED);
     operator.create("rival", external).await;
     // The older one keeps it; of two of the same second, either.
     let conflict = eventually("one of the two has a conflict", SOON, async || {
@@ -145,6 +148,9 @@ async fn every_state_of_an_account_means_the_same_to_kstatus_flux_and_argo_cd() 
     let mut operator = Operator::prepared(Arc::new(clock.clone())).await;
     let mut cases = Cases(Vec::new());
     cases.add("not reconciled yet", &operator.create("new", json!({})).await, IN_PROGRESS);
+    let trusted = json!([{"name": "cluster", "issuer": "https://kubernetes.default.svc", "kubernetes": true}]);
+    let trusting = json!({"trustedIssuers": trusted});
+    let _issuer = TestIssuer::of(operator.control_plane, &operator.tenant.name, trusting).await;
     operator.start_controller();
     settled_states(&operator, &clock, &mut cases).await;
     waiting_for_garbage_collection(&operator, &mut cases).await;

@@ -10,6 +10,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use crate::common::operator::{Operator, condition};
+use crate::common::receiver::TestIssuer;
 use crate::common::tools::run;
 use crate::policies::Guarded;
 
@@ -71,6 +72,9 @@ async fn versions(operator: &Operator) -> Vec<(Option<String>, Option<String>)> 
 async fn the_same_manifests_show_no_difference_and_change_nothing(#[case] apply: &[&str], #[case] diff: &[&str]) {
     let Some(guarded) = Guarded::new().await else { return };
     let mut operator = Operator::prepared_on(guarded.control_plane, Arc::new(SystemClock)).await;
+    let trusted = json!([{"name": "cluster", "issuer": "https://kubernetes.default.svc", "kubernetes": true}]);
+    let trusting = json!({"trustedIssuers": trusted});
+    let _issuer = TestIssuer::of(operator.control_plane, &operator.tenant.name, trusting).await;
     operator.start_controller();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), manifests(&operator.tenant.name)).unwrap();

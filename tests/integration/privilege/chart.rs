@@ -55,7 +55,7 @@ fn mail_and_webhook_credentials_add_one_right_to_read_them_to_the_controller_alo
         "notifications.mailDomains={example.com}",
     ];
     let secrets = ["notifications.smtp.secretName=mail", "notifications.webhook.secretName=hook"];
-    let Some(chart) = rendered(&[values.as_slice(), &secrets].concat()) else { return };
+    let Some(chart) = rendered(&[&values[..], &secrets[..]].concat()) else { return };
     let objects: Vec<Value> = serde_saphyr::from_multiple(&chart).unwrap();
     let elsewhere =
         |object: &&Value| object["kind"] == "Role" && object["metadata"]["namespace"] == "keyrota-notifications";

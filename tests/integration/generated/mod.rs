@@ -1,5 +1,8 @@
 //! Generated files are what their source says; `UPDATE=1` writes them.
 
+mod argocd;
+mod observability;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
