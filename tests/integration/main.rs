@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod checked_by_others;
 #[cfg(test)]
 mod common;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use keyrota::controlplane::Environment;
 
@@ -39,6 +41,41 @@ pub(crate) fn install_python_packages(home: &Path, packages: &[&str]) {
     run(Command::new("python3").args(["-m", "venv"]).arg(home));
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     run(Command::new(home.join("bin/python")).args(pip).args(packages));
+}
+
+/// A Go program at `package`, built from the module proxy. None where Go is missing.
+pub(crate) fn go_tool(name: &str, package: &str, version: &str) -> Option<PathBuf> {
+    let home = installed(&format!("{name}-{version}"), "go", |home| {
+        let mut go = Command::new("go");
+        // A workspace above the checkout is none of this program's business.
+        go.env("GOBIN", home).env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(home);
+        go.args(["install", "-trimpath", "-ldflags", "-s -w", &format!("{package}@{version}")]);
+        during(&format!("building {name} {version}, once, into {}", home.parent().unwrap().display()), || run(&mut go));
+    })?;
+    Some(home.join(package.rsplit('/').next().unwrap()))
+}
+
+/// CI systems call a job hung when it says nothing for minutes.
+const STILL_AT_IT: Duration = Duration::from_secs(10);
+
+/// Says on stderr, past the test harness' capture, what takes so long and for how long it has.
+pub(crate) fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let say = |text: &str| writeln!(std::io::stderr(), "{what}{text}").unwrap();
+    let started = Instant::now();
+    say(" …");
+    let (done, waiting) = mpsc::channel::<()>();
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while waiting.recv_timeout(STILL_AT_IT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                say(&format!(" … {} s", started.elapsed().as_secs()));
+            }
+        });
+        // Moved in, so that a panic of the work ends the waiting too.
+        let _done = done;
+        work()
+    });
+    say(&format!(": done in {:.0} s", started.elapsed().as_secs_f64()));
+    outcome
 }
 
 /// Runs a command that must succeed, and returns what it prints.
