@@ -35,7 +35,7 @@ year:
 
 # Ten thousand requests made up from the OpenAPI document, where a normal run makes a thousand
 contract:
-    KEYROTA_CONTRACT_CASES=1200 cargo test --locked --test integration checked_by_others -- --nocapture
+    KEYROTA_CONTRACT_CASES=10000 cargo test --locked --test integration checked_by_others -- --nocapture
 
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:

@@ -30,7 +30,8 @@ async fn who_am_i(client: Client) -> (String, Vec<String>) {
     (user.username.unwrap(), user.groups.unwrap())
 }
 
-async fn client_from(kubeconfig: &Path) -> Client {
+/// A client with what stands in a kubeconfig.
+pub(crate) async fn client_from(kubeconfig: &Path) -> Client {
     let kubeconfig = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
     let options = kube::config::KubeConfigOptions::default();
     Client::try_from(kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()

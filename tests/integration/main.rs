@@ -48,6 +48,10 @@ mod notices;
 #[cfg(test)]
 mod oauth_gateway;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
+mod privilege;
+#[cfg(test)]
 mod regenerations;
 #[cfg(test)]
 mod restarts;

@@ -1,3 +1,3 @@
 //! The Helm chart: rendered by the real Helm, and checked by its users' tools and a real API server.
 
-mod tools;
+pub(crate) mod tools;

@@ -108,6 +108,12 @@ impl Gateway {
         Self::said(request.body("grant_type=Client_Credentials")).await
     }
 
+    /// The same at a tenant's host.
+    pub(crate) async fn token_at(&self, host: &str, pair: &(String, String)) -> (u16, String) {
+        let request = self.http.post(&self.token_url).basic_auth(&pair.0, Some(&pair.1)).header("Host", host);
+        Self::said(request.body("grant_type=Client_Credentials")).await
+    }
+
     /// The manual's request with an assertion instead, at a tenant's host.
     pub(crate) async fn token_for(&self, host: &str, assertion: &str) -> (u16, String) {
         let form = [

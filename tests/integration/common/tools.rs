@@ -45,14 +45,42 @@ pub(crate) fn install_python_packages(home: &Path, packages: &[&str]) {
 
 /// A Go program at `package`, built from the module proxy. None where Go is missing.
 pub(crate) fn go_tool(name: &str, package: &str, version: &str) -> Option<PathBuf> {
+    go_tool_with(name, package, version, &[])
+}
+
+/// [`go_tool`], built with these flags.
+pub(crate) fn go_tool_with(name: &str, package: &str, version: &str, flags: &[&str]) -> Option<PathBuf> {
+    built(name, version, |home| {
+        run(go(home, "install").env("GOBIN", home).args(flags).arg(format!("{package}@{version}")));
+        std::fs::rename(home.join(package.rsplit('/').next().unwrap()), home.join(name))
+    })
+}
+
+/// [`go_tool`] of a module that replaces others, which Go builds only inside a module that does the same.
+pub(crate) fn go_tool_replacing(name: &str, package: &str, version: &str, replace: &str) -> Option<PathBuf> {
+    built(name, version, |home| {
+        run(Command::new("go").current_dir(home).env("GOWORK", "off").args(["mod", "init", "keyrota.dev/tools"]));
+        run(Command::new("go").current_dir(home).args(["mod", "edit", "-replace", replace]));
+        run(Command::new("go").current_dir(home).env("GOWORK", "off").args(["get", &format!("{package}@{version}")]));
+        run(go(home, "build").arg("-o").arg(home.join(name)).arg(package));
+        Ok(())
+    })
+}
+
+fn built(name: &str, version: &str, build: impl FnOnce(&Path) -> std::io::Result<()>) -> Option<PathBuf> {
     let home = installed(&format!("{name}-{version}"), "go", |home| {
-        let mut go = Command::new("go");
-        // A workspace above the checkout is none of this program's business.
-        go.env("GOBIN", home).env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(home);
-        go.args(["install", "-trimpath", "-ldflags", "-s -w", &format!("{package}@{version}")]);
-        during(&format!("building {name} {version}, once, into {}", home.parent().unwrap().display()), || run(&mut go));
+        let what = format!("building {name} {version}, once, into {}", home.parent().unwrap().display());
+        during(&what, || build(home)).unwrap();
     })?;
-    Some(home.join(package.rsplit('/').next().unwrap()))
+    Some(home.join(name))
+}
+
+fn go(home: &Path, command: &str) -> Command {
+    let mut go = Command::new("go");
+    // A workspace above the cache is none of this program's business.
+    go.env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(home);
+    go.args([command, "-trimpath", "-ldflags", "-s -w"]);
+    go
 }
 
 /// CI systems call a job hung when it says nothing for minutes.
