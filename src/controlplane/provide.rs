@@ -34,6 +34,12 @@ impl Binaries {
             provide(Binary::CONTROL_PLANE, environment).await?;
         Ok(Self { etcd, kube_apiserver, kube_controller_manager, kubectl })
     }
+
+    /// The kubectl.
+    #[must_use]
+    pub fn kubectl(&self) -> &Path {
+        &self.kubectl
+    }
 }
 
 /// Where the programs of a cluster with Pods are, besides those of its control plane and of its containers.
