@@ -15,6 +15,10 @@ demo *ARGS:
 test *NAME:
     cargo test --locked {{ NAME }}
 
+# The chart in a whole cluster: one node on this machine (needs root), or the one of KEYROTA_E2E_KUBECONFIG, see docs/cluster-suite.md
+cluster:
+    cargo test --locked --test integration cluster:: -- --nocapture
+
 # Rewrite crds/ and whatever else is generated, then show what changed
 update:
     UPDATE=1 cargo test --locked generated

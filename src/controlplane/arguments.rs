@@ -51,9 +51,9 @@ pub(super) fn api_server_arguments(files: &Files, port: u16, options: &Options) 
     etcd.push(files.path("etcd.sock"));
     let mut arguments = vec![
         etcd,
-        "--bind-address=127.0.0.1".into(),
+        format!("--bind-address={}", options.address).into(),
         // Otherwise it looks for a default route and refuses to start on a machine without network.
-        "--advertise-address=127.0.0.1".into(),
+        format!("--advertise-address={}", options.address).into(),
         format!("--secure-port={port}").into(),
         files.flag("tls-cert-file", "server.crt"),
         files.flag("tls-private-key-file", "server.key"),
@@ -63,9 +63,16 @@ pub(super) fn api_server_arguments(files: &Files, port: u16, options: &Options) 
         files.flag("service-account-signing-key-file", "service-accounts.key"),
         "--authorization-mode=Node,RBAC".into(),
         "--service-cluster-ip-range=10.96.0.0/16".into(),
-        // A loopback address is refused as an endpoint of the kubernetes Service, again and again.
-        "--endpoint-reconciler-type=none".into(),
     ];
+    if options.address.is_loopback() {
+        // A loopback address is refused as an endpoint of the kubernetes Service, again and again.
+        arguments.push("--endpoint-reconciler-type=none".into());
+    } else {
+        // Logs of Pods, and commands in them, go through the kubelet of a node that no DNS knows.
+        arguments.push("--kubelet-preferred-address-types=InternalIP".into());
+        arguments.push(files.flag("kubelet-client-certificate", "kubelet-client.crt"));
+        arguments.push(files.flag("kubelet-client-key", "kubelet-client.key"));
+    }
     if options.audit {
         arguments.push(files.flag("audit-policy-file", "audit-policy.yaml"));
         arguments.push(files.flag("audit-log-path", "audit.log"));

@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::error::{Error, IoContext};
 use super::progress;
 use super::versions::{Binary, GO_MOD, GO_SUM, go_version, kubernetes_version};
-use super::watchdog::{Variables, Watchdog};
+use super::watchdog::{Place, Variables, Watchdog};
 
 /// Directories of unfinished builds.
 const STAGING: &str = "building-";
@@ -32,7 +32,7 @@ pub(super) async fn build(missing: &[Binary], go: &Path, cache: &Path, environme
     remove_unfinished(cache)?;
     let staging =
         tempfile::Builder::new().prefix(STAGING).tempdir_in(cache).while_doing("creating a directory in", cache)?;
-    let mut staging = Watchdog::guard(staging, &environment.path, Variables::Inherited)?;
+    let mut staging = Watchdog::guard(staging, &environment.path, Variables::Inherited, Place::Here)?;
     let outcome = build_in(&mut staging, missing, go, cache).await;
     let stopped = staging.stop().await;
     outcome.and(stopped)

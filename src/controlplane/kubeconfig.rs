@@ -1,6 +1,7 @@
 //! Kubeconfigs of a control plane: every credential in the file itself, readable by its owner only.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,13 +19,14 @@ const NAME: &str = "keyrota-controlplane";
 
 /// Where a control plane answers and which authority its certificate comes from.
 pub(super) struct Endpoint {
+    pub(super) address: Ipv4Addr,
     pub(super) port: u16,
     pub(super) authority: String,
 }
 
 impl Endpoint {
     pub(super) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://{}:{}", self.address, self.port)
     }
 
     /// A kubeconfig that presents `user`.
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let endpoint = Endpoint { port: 6443, authority: "PEM".to_owned() };
+        let endpoint = Endpoint { address: Ipv4Addr::LOCALHOST, port: 6443, authority: "PEM".to_owned() };
         let text =
             serde_saphyr::to_string(&endpoint.kubeconfig(token_user("a: 'b' # c".to_owned()), Some("shop"))).unwrap();
         let read: Kubeconfig = serde_saphyr::from_str(&text).unwrap();

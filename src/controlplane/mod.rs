@@ -21,6 +21,7 @@ mod start;
 mod versions;
 mod watchdog;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,7 +34,8 @@ use kube::config::{AuthInfo, Kubeconfig};
 
 pub use environment::Environment;
 pub use error::Error;
-pub use provide::Binaries;
+pub use provide::{Binaries, NodeBinaries};
+pub use watchdog::{Place, Variables, Watchdog};
 
 use start::Running;
 
@@ -47,12 +49,14 @@ pub struct Options {
     pub audit: bool,
     /// How long the servers get to become ready, all of them together.
     pub ready_within: Duration,
+    /// Where the API server answers: loopback, or an address that Pods can reach, too.
+    pub address: Ipv4Addr,
 }
 
 impl Default for Options {
     /// Audited, and patient with a machine that is busy with a build: ready takes 3 s on an idle one.
     fn default() -> Self {
-        Self { audit: true, ready_within: Duration::from_secs(180) }
+        Self { audit: true, ready_within: Duration::from_secs(180), address: Ipv4Addr::LOCALHOST }
     }
 }
 
@@ -69,7 +73,8 @@ impl ControlPlane {
     /// Provides the binaries, starts the servers and waits until the API server is ready.
     pub async fn start(environment: &Environment, options: &Options) -> Result<Self, Error> {
         let binaries = Binaries::provide(environment).await?;
-        let starting = start::start(&binaries, environment, options, start::free_port);
+        let free_port = || start::free_port(options.address);
+        let starting = start::start(&binaries, environment, options, free_port);
         let running = progress::during("starting a Kubernetes control plane", starting).await?;
         Ok(Self { running, kubectl: binaries.kubectl, audit: options.audit, kubeconfigs: AtomicUsize::new(1) })
     }

@@ -1,5 +1,7 @@
 //! A certificate authority for one control plane: made at its start, gone with its directory.
 
+use std::net::Ipv4Addr;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize,
@@ -9,6 +11,9 @@ use super::error::Error;
 
 /// The names clients reach the API server under, and the first address of the service range.
 const SERVER_NAMES: [&str; 4] = ["127.0.0.1", "localhost", "kubernetes.default.svc", "10.96.0.1"];
+
+/// As whom the API server comes to a kubelet.
+pub(super) const API_SERVER_AS_CLIENT: &str = "kube-apiserver-kubelet-client";
 
 /// Signs the certificates of the server and of every user.
 pub(super) struct Authority {
@@ -35,8 +40,12 @@ impl Authority {
         self.issuer.pem()
     }
 
-    pub(super) fn server(&self) -> Result<Identity, Error> {
-        let mut params = CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
+    pub(super) fn server(&self, address: Ipv4Addr) -> Result<Identity, Error> {
+        let mut names = SERVER_NAMES.map(str::to_owned).to_vec();
+        if !address.is_loopback() {
+            names.push(address.to_string());
+        }
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name = name("kube-apiserver", None);
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }

@@ -30,31 +30,57 @@ pub struct Binaries {
 impl Binaries {
     /// Finds every binary, building what is missing.
     pub async fn provide(environment: &Environment) -> Result<Self, Error> {
-        let cache = cache_directory(environment);
-        let mut missing = Vec::new();
-        for binary in Binary::ALL {
-            if locate(binary, environment, cache.as_deref()).await.is_none() {
-                missing.push(binary);
-            }
-        }
-        if !missing.is_empty() {
-            let cache = cache.as_deref().ok_or(Error::NoCacheHome)?;
-            build_missing(&missing, environment, cache).await?;
-        }
-        let find = async |binary: Binary| match locate(binary, environment, cache.as_deref()).await {
-            Some(path) => Ok(path),
-            None => Err(Error::BuildFailed {
-                binary: binary.name().to_owned(),
-                said: "nothing, but the file is gone from the cache again".to_owned(),
-            }),
-        };
-        Ok(Self {
-            etcd: find(Binary::Etcd).await?,
-            kube_apiserver: find(Binary::KubeApiserver).await?,
-            kube_controller_manager: find(Binary::KubeControllerManager).await?,
-            kubectl: find(Binary::Kubectl).await?,
-        })
+        let [etcd, kube_apiserver, kube_controller_manager, kubectl] =
+            provide(Binary::CONTROL_PLANE, environment).await?;
+        Ok(Self { etcd, kube_apiserver, kube_controller_manager, kubectl })
     }
+
+    /// The kubectl.
+    #[must_use]
+    pub fn kubectl(&self) -> &Path {
+        &self.kubectl
+    }
+}
+
+/// Where the programs of a cluster with Pods are, besides those of its control plane and of its containers.
+#[derive(Debug, Clone)]
+pub struct NodeBinaries {
+    /// Finds Pods a node.
+    pub kube_scheduler: PathBuf,
+    /// Runs Pods.
+    pub kubelet: PathBuf,
+    /// Makes Services reachable.
+    pub kube_proxy: PathBuf,
+}
+
+impl NodeBinaries {
+    /// Finds every binary, building what is missing.
+    pub async fn provide(environment: &Environment) -> Result<Self, Error> {
+        let [kube_scheduler, kubelet, kube_proxy] = provide(Binary::NODE, environment).await?;
+        Ok(Self { kube_scheduler, kubelet, kube_proxy })
+    }
+}
+
+async fn provide<const N: usize>(wanted: [Binary; N], environment: &Environment) -> Result<[PathBuf; N], Error> {
+    let cache = cache_directory(environment);
+    let mut missing = Vec::new();
+    for binary in wanted {
+        if locate(binary, environment, cache.as_deref()).await.is_none() {
+            missing.push(binary);
+        }
+    }
+    if !missing.is_empty() {
+        let cache = cache.as_deref().ok_or(Error::NoCacheHome)?;
+        build_missing(&missing, environment, cache).await?;
+    }
+    let mut found = wanted.map(|_| PathBuf::new());
+    for (path, binary) in found.iter_mut().zip(wanted) {
+        *path = locate(binary, environment, cache.as_deref()).await.ok_or_else(|| Error::BuildFailed {
+            binary: binary.name().to_owned(),
+            said: "nothing, but the file is gone from the cache again".to_owned(),
+        })?;
+    }
+    Ok(found)
 }
 
 /// The cache of exactly these versions for this machine, outside any checkout.

@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use super::arguments::{Files, api_server_arguments, controller_manager_arguments, etcd_arguments};
 use super::error::{Error, IoContext};
 use super::kubeconfig::{self, Endpoint, certificate_user, write_secret};
-use super::pki::{Authority, Identity, token_signing_key};
-use super::watchdog::{Variables, Watchdog};
+use super::pki::{API_SERVER_AS_CLIENT, Authority, Identity, token_signing_key};
+use super::watchdog::{Place, Variables, Watchdog};
 use super::{Binaries, Environment, Options, build};
 
 pub(super) const ETCD: &str = "etcd";
@@ -81,16 +81,16 @@ fn guarded_directory(environment: &Environment) -> Result<Watchdog, Error> {
     let parent = std::env::temp_dir();
     let directory =
         tempfile::Builder::new().prefix("keyrota-").tempdir().while_doing("creating a directory in", &parent)?;
-    Watchdog::guard(directory, &environment.path, Variables::Cleared)
+    Watchdog::guard(directory, &environment.path, Variables::Cleared, Place::Here)
 }
 
 /// A port that was free a moment ago.
-pub(super) fn free_port() -> Result<u16, Error> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+pub(super) fn free_port(address: Ipv4Addr) -> Result<u16, Error> {
+    let listener = TcpListener::bind((address, 0));
     listener
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .while_doing("binding", Path::new("127.0.0.1"))
+        .while_doing("binding", Path::new(&address.to_string()))
 }
 
 async fn start_in(
@@ -105,7 +105,7 @@ async fn start_in(
     watchdog.start(ETCD, &binaries.etcd, &etcd_arguments(&files))?;
     // Everything below is made while etcd starts.
     let authority = Authority::new()?;
-    let endpoint = Endpoint { port, authority: authority.certificate() };
+    let endpoint = Endpoint { address: options.address, port, authority: authority.certificate() };
     write_files(&files, &authority, options)?;
     let admin = certificate_kubeconfig(&authority, &endpoint, "keyrota-admin", Some(MASTERS))?;
     kubeconfig::write(&admin, &files.path("admin.kubeconfig"))?;
@@ -127,7 +127,10 @@ fn write_identity(files: &Files, name: &str, identity: &Identity) -> Result<(), 
 
 fn write_files(files: &Files, authority: &Authority, options: &Options) -> Result<(), Error> {
     write_secret(&files.path("ca.crt"), &authority.certificate())?;
-    write_identity(files, "server", &authority.server()?)?;
+    write_identity(files, "server", &authority.server(options.address)?)?;
+    if !options.address.is_loopback() {
+        write_identity(files, "kubelet-client", &authority.client(API_SERVER_AS_CLIENT, Some(MASTERS))?)?;
+    }
     write_secret(&files.path("service-accounts.key"), &token_signing_key()?)?;
     if options.audit {
         write_secret(&files.path("audit-policy.yaml"), AUDIT_POLICY)?;
@@ -239,7 +242,7 @@ mod tests {
     async fn a_port_that_was_taken_in_between_is_replaced_by_another() {
         let (_listener, taken) = taken_port();
         let mut first = Some(taken);
-        let running = started(|| first.take().map_or_else(free_port, Ok)).await;
+        let running = started(|| first.take().map_or_else(|| free_port(Ipv4Addr::LOCALHOST), Ok)).await;
         let running = running.unwrap_or_else(|error| panic!("{error}"));
         assert_ne!(running.endpoint.port, taken);
         running.watchdog.stop().await.unwrap();

@@ -12,10 +12,16 @@ pub(super) enum Binary {
     KubeApiserver,
     KubeControllerManager,
     Kubectl,
+    KubeScheduler,
+    Kubelet,
+    KubeProxy,
 }
 
 impl Binary {
-    pub(super) const ALL: [Self; 4] = [Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl];
+    pub(super) const CONTROL_PLANE: [Self; 4] =
+        [Self::Etcd, Self::KubeApiserver, Self::KubeControllerManager, Self::Kubectl];
+    /// What a cluster with Pods needs besides.
+    pub(super) const NODE: [Self; 3] = [Self::KubeScheduler, Self::Kubelet, Self::KubeProxy];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -23,6 +29,9 @@ impl Binary {
             Self::KubeApiserver => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
         }
     }
 
@@ -33,6 +42,9 @@ impl Binary {
             Self::KubeApiserver => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
         }
     }
 
@@ -40,7 +52,7 @@ impl Binary {
     pub(super) fn version_arguments(self) -> &'static [&'static str] {
         match self {
             Self::Kubectl => &["version", "--client"],
-            Self::Etcd | Self::KubeApiserver | Self::KubeControllerManager => &["--version"],
+            _ => &["--version"],
         }
     }
 
@@ -48,7 +60,7 @@ impl Binary {
     pub(super) fn wanted(self) -> Version {
         match self {
             Self::Etcd => etcd_version(),
-            Self::KubeApiserver | Self::KubeControllerManager | Self::Kubectl => kubernetes_version(),
+            _ => kubernetes_version(),
         }
     }
 }

@@ -43,6 +43,17 @@ trap '' TERM HUP INT
 cat > /dev/null
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 "#;
+/// Besides: the control groups of containers, which are under one with the directory's name. Their processes may need a
+/// moment to be gone.
+const SWEEPER_OF_CONTAINERS: &str = r#"
+trap '' TERM HUP INT
+cat > /dev/null
+for try in 1 2 3 4 5 6 7 8 9 10; do
+  find /sys/fs/cgroup -depth -type d -path "*/${1##*/}*" -exec rmdir {} + && break
+  sleep 0.3
+done
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
+"#;
 
 /// A killed process is gone in milliseconds; removing the directory takes longer on a busy disk.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -51,15 +62,25 @@ const STOP_POLL: Duration = Duration::from_millis(20);
 
 /// Which environment variables a server sees.
 #[derive(Clone, Copy)]
-pub(super) enum Variables {
+pub enum Variables {
     /// None: no `ETCD_NAME` or proxy setting of the user changes what a server does.
     Cleared,
     /// Those of this process: the user's settings for Go count.
     Inherited,
 }
 
+/// Where the servers run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Beside this process.
+    Here,
+    /// In network, mount and process namespaces of their own, for which this process must be root. Whatever they make
+    /// there, interfaces, rules of a firewall, mounts, containers, goes with them.
+    OwnNamespaces,
+}
+
 /// The servers of one data directory. Dropping it stops them without waiting for their end.
-pub(super) struct Watchdog {
+pub struct Watchdog {
     directory: PathBuf,
     lifeline: Option<ChildStdin>,
     launcher: Child,
@@ -68,10 +89,22 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Takes charge of a directory: from here on it goes away with this process.
-    pub(super) fn guard(directory: tempfile::TempDir, path: &OsStr, variables: Variables) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When a process cannot be started.
+    pub fn guard(
+        directory: tempfile::TempDir,
+        path: &OsStr,
+        variables: Variables,
+        place: Place,
+    ) -> Result<Self, Error> {
         let at = directory.path();
         let (alive_reader, alive_writer) = std::io::pipe().while_doing("opening a pipe for", at)?;
-        let sweeper = shell(SWEEPER, path, Variables::Cleared)
+        let sweep = match place {
+            Place::Here => SWEEPER,
+            Place::OwnNamespaces => SWEEPER_OF_CONTAINERS,
+        };
+        let sweeper = shell(sweep, path, Variables::Cleared, Place::Here)
             .arg(at)
             .stdin(alive_reader)
             .stdout(Stdio::null())
@@ -82,7 +115,7 @@ impl Watchdog {
         // directory itself: Go takes no module from there.
         let temporary = directory.join("tmp");
         std::fs::create_dir(&temporary).while_doing("creating the directory", &temporary)?;
-        let mut launcher = shell(LAUNCHER, path, variables)
+        let mut launcher = shell(LAUNCHER, path, variables, place)
             .env("TMPDIR", &temporary)
             .current_dir(&directory)
             .stdin(Stdio::piped())
@@ -93,12 +126,23 @@ impl Watchdog {
         Ok(Self { directory, lifeline, launcher, sweeper })
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    /// Everything that the servers keep; gone after the stop.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 
+    /// The process to whose namespaces a thread can move that wants to see what the servers see, once one runs.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.launcher.id()
+    }
+
     /// Starts a server; its log is `<name>.log` and, should it end, its status is in `<name>.exit`.
-    pub(super) fn start(&mut self, name: &str, program: &Path, arguments: &[OsString]) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When an argument contains a line break.
+    pub fn start(&mut self, name: &str, program: &Path, arguments: &[OsString]) -> Result<(), Error> {
         let mut line = quoted(program.as_os_str());
         for argument in arguments {
             line.push(b' ');
@@ -116,18 +160,24 @@ impl Watchdog {
     }
 
     /// The exit status of a server that has ended on its own.
-    pub(super) fn exit_status(&self, name: &str) -> Option<String> {
+    #[must_use]
+    pub fn exit_status(&self, name: &str) -> Option<String> {
         let status = std::fs::read_to_string(self.directory.join(format!("{name}.exit"))).ok()?;
         Some(status.trim().to_owned())
     }
 
-    pub(super) fn log(&self, name: &str) -> String {
+    /// What a server has said so far.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
         let log = std::fs::read(self.directory.join(format!("{name}.log"))).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Stops the servers and waits until they and the directory are gone.
-    pub(super) async fn stop(mut self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// When they are not within some seconds.
+    pub async fn stop(mut self) -> Result<(), Error> {
         self.lifeline = None;
         // In case somebody killed the launcher. It is not reaped yet, so its id is still its own.
         let _ = kill_process_group(Pid::from_child(&self.launcher), Signal::KILL);
@@ -154,10 +204,17 @@ impl Watchdog {
 }
 
 /// A shell in its own process group.
-fn shell(script: &str, path: &OsStr, variables: Variables) -> Command {
+fn shell(script: &str, path: &OsStr, variables: Variables, place: Place) -> Command {
     let mut path = path.to_owned();
     path.push(":/usr/bin:/bin");
-    let mut command = Command::new("/bin/sh");
+    let mut command = match place {
+        Place::Here => Command::new("/bin/sh"),
+        Place::OwnNamespaces => Command::new("unshare"),
+    };
+    if place == Place::OwnNamespaces {
+        // The shell is the first process there: when it goes, or the one that waits for it, all others go.
+        command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/sh"]);
+    }
     match variables {
         Variables::Cleared => _ = command.env_clear(),
         Variables::Inherited => {}
@@ -185,7 +242,7 @@ mod tests {
 
     fn guarded() -> Watchdog {
         let directory = tempfile::Builder::new().prefix("it's a \"test\" $(x)").tempdir().unwrap();
-        Watchdog::guard(directory, OsStr::new(""), Variables::Cleared).unwrap()
+        Watchdog::guard(directory, OsStr::new(""), Variables::Cleared, Place::Here).unwrap()
     }
 
     async fn until(what: &str, mut condition: impl FnMut() -> bool) {

@@ -8,6 +8,8 @@ mod chart;
 #[cfg(test)]
 mod checked_by_others;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod common;
 #[cfg(test)]
 mod controlplane;
