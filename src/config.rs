@@ -62,6 +62,17 @@ impl ClusterArgs {
     }
 
     async fn client_with(&self, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
+        let mut config = self.config().await?;
+        config.read_timeout = Some(read);
+        config.write_timeout = Some(write);
+        kube::Client::try_from(config).context("cannot make a client for the cluster")
+    }
+
+    /// The way to the cluster that a client of one's own is made from, with the bounds that all clients here have.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub async fn config(&self) -> anyhow::Result<kube::Config> {
         let mut config = match &self.kubeconfig {
             Some(path) => {
                 let file = Kubeconfig::read_from(path)
@@ -76,11 +87,11 @@ impl ClusterArgs {
         };
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
-        config.read_timeout = Some(read);
-        config.write_timeout = Some(write);
+        config.read_timeout = Some(CALL_TIMEOUT);
+        config.write_timeout = Some(CALL_TIMEOUT);
         // Else the time that a connection lay idle in the pool counts against the next answer on it.
         config.reset_reader_on_write = true;
-        kube::Client::try_from(config).context("cannot make a client for the cluster")
+        Ok(config)
     }
 }
 

@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::backlog::{Backlog, Size};
 use super::context::Stores;
 use super::error::Error;
-use super::pulse::{Pulse, Sign, listened};
+use crate::watch::pulse::{Pulse, Sign, listened};
 use crate::api::service_account::{CredentialState, Reason};
 use crate::api::{ServiceAccount, Timestamp};
 use crate::domain::settle::IN_USE;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::context::Stores;
 use super::observe::parse_record;
-use super::pulse::Pulse;
+use crate::watch::pulse::Pulse;
 use super::triggers::{Deleted, Triggers};
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, TYPE_RECORD, TYPE_SIGNING_KEYS, TokenIssuer, UserGroup};
 use crate::config::ClusterArgs;
