@@ -8,6 +8,8 @@ mod checked_by_others;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod controlplane;
 #[cfg(test)]
 mod crash_points;

@@ -17,7 +17,9 @@ function count() {
     all.disabled = boxes().length === 0;
   }
   const said = document.querySelector("[data-ticked]");
-  if (said) said.textContent = ticked ? `${ticked} selected` : "";
+  const text = ticked ? `${ticked} selected` : "";
+  // Only when it differs: every text set is a mutation, and each of those counts again.
+  if (said && said.textContent !== text) said.textContent = text;
 }
 
 async function copy(button) {

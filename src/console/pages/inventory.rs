@@ -110,7 +110,7 @@ pub async fn show(State(app): State<Arc<App>>, visit: Visit, RawQuery(raw): RawQ
     let address = HeaderValue::from_str(&format!("{INVENTORY}{}", query.to_url()));
     if let (true, Ok(address)) = (frame.partial, address) {
         // The address without the empty fields that a form sends.
-        response.headers_mut().insert(HeaderName::from_static("hx-push-url"), address);
+        response.headers_mut().insert(HeaderName::from_static("hx-replace-url"), address);
     }
     Ok(response)
 }
