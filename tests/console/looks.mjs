@@ -72,7 +72,7 @@ export default async function () {
         await page.getByRole("button", { name: "Sign in" }).click();
         await page.locator("#token-error").waitFor();
       });
-      await signIn(page);
+      await check(`sign in, ${screen}, ${colorScheme}`, () => signIn(page));
       for (const [name, path, before] of states) {
         await look(name, async () => {
           await page.goto(given.url + path);
@@ -83,8 +83,8 @@ export default async function () {
       await page.context().close();
       for (const [who, path, name] of [["viewer", home("billing"), "viewer"], ["nobody", "/accounts", "blind"]]) {
         const other = await open({ ...options, colorScheme });
-        await signIn(other, who, path);
         await check(`${name}, ${screen}, ${colorScheme}`, async () => {
+          await signIn(other, who, path);
           if (screen !== "magnified") await shot(other, `${name}-${screen}-${colorScheme}`);
           await fits(other);
           await accessible(other);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use keyrota::api::{CREATED_BY, UserGroup};
 use keyrota::clock::SystemClock;
 use kube::Api;
@@ -199,5 +200,30 @@ async fn groups_are_assigned_only_by_those_who_may_and_only_those() {
     assert_eq!(stale.status, 409);
     for name in &names {
         groups.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_itself_can_read_no_secret_and_change_nothing() {
+    let operator = Operator::start().await;
+    let reviews: Api<SubjectAccessReview> = Api::all(operator.client.clone());
+    let may = async |verb: &str, group: &str, resource: &str, namespace: &str| {
+        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {
+            "user": user(&operator.own.name, "keyrota-console"),
+            "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{}", operator.own.name), "system:authenticated"],
+            "resourceAttributes": {"verb": verb, "group": group, "resource": resource, "namespace": namespace},
+        }});
+        let answer = reviews.create(&PostParams::default(), &serde_json::from_value(review).unwrap()).await.unwrap();
+        answer.status.unwrap().allowed
+    };
+    for namespace in [operator.own.name.as_str(), &operator.tenant.name, ""] {
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
+            assert!(!may(verb, "", "secrets", namespace).await, "{verb} secrets in {namespace}");
+        }
+        for verb in ["create", "update", "patch", "delete", "deletecollection", "impersonate"] {
+            assert!(!may(verb, "keyrota.dev", "serviceaccounts", namespace).await, "{verb} accounts in {namespace}");
+            assert!(!may(verb, "", "events", namespace).await && !may(verb, "", "configmaps", namespace).await, "{verb}");
+        }
+        assert!(may("list", "keyrota.dev", "serviceaccounts", namespace).await, "what it is there for");
     }
 }
