@@ -35,7 +35,15 @@ year:
 
 # Ten thousand requests made up from the OpenAPI document, where a normal run makes a thousand
 contract:
-    KEYROTA_CONTRACT_CASES=1200 cargo test --locked --test integration checked_by_others -- --nocapture
+    KEYROTA_CONTRACT_CASES=10000 cargo test --locked --test integration checked_by_others -- --nocapture
+
+# Keycloak as a foreign issuer: downloads it once (170 MB)
+keycloak:
+    cargo test --locked --test integration keycloak -- --ignored --nocapture
+
+# Fifty thousand refusals of each kind at the standard endpoint, where a normal run takes three hundred: eight minutes
+timing:
+    KEYROTA_TIMING_SAMPLES=50000 KEYROTA_TIMING_CONNECTIONS=400 cargo test --locked --test integration timing -- --nocapture
 
 # Everything that is measured, beside its floor or a peer
 bench *ARGS:

@@ -91,7 +91,12 @@ fn record(number: usize) -> anyhow::Result<serde_json::Value> {
     }))
 }
 
-fn pages<T: serde::de::DeserializeOwned + Clone>(folder: &Path, kind: &str) -> anyhow::Result<Vec<T>> {
+/// What the objects of a kind come to, page by page as the watches take them.
+fn items<T: serde::de::DeserializeOwned + Clone>(
+    folder: &Path,
+    kind: &str,
+    parse: impl Fn(T) -> anyhow::Result<Item>,
+) -> anyhow::Result<Vec<Item>> {
     let mut paths: Vec<_> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
     paths.sort();
     let mut all = Vec::new();
@@ -99,7 +104,9 @@ fn pages<T: serde::de::DeserializeOwned + Clone>(folder: &Path, kind: &str) -> a
         paths.iter().filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind)))
     {
         let page: ObjectList<T> = serde_json::from_slice(&std::fs::read(path)?)?;
-        all.extend(page.items);
+        for object in page.items {
+            all.push(parse(object)?);
+        }
     }
     Ok(all)
 }
@@ -110,10 +117,9 @@ pub fn run(lists: &Path) -> anyhow::Result<()> {
     let log = LogArgs { level: "info".into(), format: LogFormat::Json };
     tracing::subscriber::set_global_default(telemetry::subscriber(&log, std::io::sink)?)?;
     let began = Instant::now();
-    let accounts = pages::<ServiceAccount>(lists, "accounts")?.into_iter().map(|object| Item::Account(object.into()));
-    let records = pages::<Secret>(lists, "records")?;
-    let records = records.iter().map(|object| Ok(Item::Record(RecordFacts::parse(object)?)));
-    let index = index_of(accounts.collect(), records.collect::<anyhow::Result<_>>()?)?;
+    let accounts = items::<ServiceAccount>(lists, "accounts", |object| Ok(Item::Account(object.into())))?;
+    let records = items::<Secret>(lists, "records", |object| Ok(Item::Record(RecordFacts::parse(&object)?)))?;
+    let index = index_of(accounts, records)?;
     let ready = began.elapsed();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

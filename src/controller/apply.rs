@@ -35,7 +35,7 @@ pub const MANAGER: &str = "keyrota";
 pub async fn apply(context: &Context, sight: Sight, action: &Action, now: Timestamp) -> Result<Sight, Error> {
     let settings = match sight.observed.account.authentication.clone() {
         Authentication::Internal(settings) => settings,
-        Authentication::External { client_id } => return register(context, sight, client_id).await,
+        Authentication::External { client_id, .. } => return register(context, sight, client_id).await,
     };
     match action {
         Action::Nothing | Action::Register => Ok(sight),

@@ -14,13 +14,14 @@ use super::context::Context;
 use super::error::Error;
 use crate::api::{GROUP, ServiceAccount, TYPE_CREDENTIALS};
 use crate::domain::account::{Account, Authentication, SecretSettings};
+use crate::domain::assertion::trusted;
 use crate::domain::issuer::Issuer;
 use crate::domain::names;
 use crate::domain::observed::{Observed, Published, Reported};
 use crate::domain::publication::{self, Content, Publication};
 use crate::domain::record::{self, Record};
 use crate::domain::trigger::Triggers;
-use crate::domain::verifier;
+use crate::domain::verifier::Workspace;
 
 /// What was seen, with the handles that writing needs.
 pub struct Sight {
@@ -127,6 +128,7 @@ fn surroundings(context: &Context, object: Arc<ServiceAccount>, account: Account
         grace: issuer.grace,
         rival: rival(context, &account, &issuers, &issuer),
         missing_groups: missing_groups(context, &account),
+        missing_trust: missing_trust(&account, &issuer),
         namespace_ending: false,
         record,
         issuer: issuer.name.clone(),
@@ -142,7 +144,7 @@ fn rival(
     issuers: &crate::domain::issuer::Issuers,
     issuer: &Issuer,
 ) -> Option<String> {
-    let Authentication::External { client_id } = &account.authentication else { return None };
+    let Authentication::External { client_id, .. } = &account.authentication else { return None };
     let rank = (account.created, account.owner.uid.as_str());
     let older = |other: &ServiceAccount| {
         let claims = other.spec.authentication.external_client_id.as_ref() == Some(client_id)
@@ -157,6 +159,11 @@ fn rival(
     let found = context.stores.accounts.iter().find_map(|store| store.find(|other| older(other)))?;
     let meta = &found.metadata;
     Some(format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()))
+}
+
+fn missing_trust(account: &Account, issuer: &Issuer) -> Option<String> {
+    let Authentication::External { trusted_issuer, .. } = &account.authentication else { return None };
+    trusted::missing(trusted_issuer.as_deref(), &issuer.trusted)
 }
 
 fn missing_groups(context: &Context, account: &Account) -> Vec<String> {
@@ -227,9 +234,10 @@ async fn holder(record: &Record, candidates: Vec<SecretString>) -> Result<Option
     let current = record.current().map(|current| current.version);
     versions.sort_by_key(|(number, _)| (Some(*number) != current, -number));
     let search = move || {
+        let mut workspace = Workspace::default();
         candidates.into_iter().find_map(|candidate| {
             let bytes = candidate.expose_secret().as_bytes();
-            let (number, _) = versions.iter().find(|(_, hash)| verifier::matches(bytes, hash))?;
+            let (number, _) = versions.iter().find(|(_, hash)| workspace.matches(bytes, hash))?;
             Some((*number, candidate.clone()))
         })
     };

@@ -68,6 +68,7 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<Option<
         standing: plan.standing,
         issuer: sight.observed.issuer,
         missing_groups: sight.observed.missing_groups,
+        missing_trust: sight.observed.missing_trust,
         uses: context.usage.admitted(&account.owner.uid),
     };
     let old = sight.object.status.clone().unwrap_or_default();

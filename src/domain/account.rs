@@ -46,6 +46,8 @@ pub enum Authentication {
     External {
         /// `spec.authentication.externalClientId`.
         client_id: String,
+        /// `spec.authentication.trustedIssuer`.
+        trusted_issuer: Option<String>,
     },
 }
 
@@ -152,7 +154,8 @@ fn authentication(object: &ServiceAccount, name: &str) -> Result<Authentication,
             wrong("clientSecret", "is only for authentication.mode Internal: an External account has no secret")
         }
         (Mode::External, Some(client_id)) if (1..=255).contains(&client_id.len()) => {
-            Ok(Authentication::External { client_id: client_id.clone() })
+            let trusted_issuer = spec.authentication.trusted_issuer.clone();
+            Ok(Authentication::External { client_id: client_id.clone(), trusted_issuer })
         }
         (Mode::External, Some(_)) => wrong("authentication.externalClientId", "must have 1 to 255 characters"),
         (Mode::External, None) => {

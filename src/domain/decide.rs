@@ -53,7 +53,7 @@ const RULES: [Rule; 14] = [
 #[must_use]
 pub fn decide(observed: &Observed, now: Timestamp) -> Plan {
     let settings = match &observed.account.authentication {
-        Authentication::External { client_id } => return decide_external(observed, client_id, now),
+        Authentication::External { client_id, .. } => return decide_external(observed, client_id, now),
         Authentication::Internal(settings) => settings,
     };
     let record = observed.record.as_ref();

@@ -28,6 +28,8 @@ pub struct Observed {
     pub rival: Option<String>,
     /// Names in `userGroups` that no UserGroup has.
     pub missing_groups: Vec<String>,
+    /// Why no foreign issuer's token can be accepted for it, if it is External.
+    pub missing_trust: Option<String>,
     /// The namespace is being deleted.
     pub namespace_ending: bool,
 }

@@ -18,6 +18,10 @@ use crate::api::{Condition, ConditionStatus, ServiceAccountStatus, Timestamp};
 pub const IN_USE: &str = "PreviousSecretInUse";
 /// Its reason, once the previous secret is about to end.
 pub const ENDS_SOON: &str = "PreviousSecretEndsSoon";
+/// The reason for Ready=False before the first credential is published.
+const PUBLISHING: &str = "Publishing";
+/// The reason for Ready=False of an External account whose tokens nobody that is trusted signs.
+pub const UNTRUSTED: &str = "TrustedIssuerNotFound";
 /// The most that lies between the last warning and the end.
 const MOST_NOTICE: TimeDelta = TimeDelta::hours(1);
 
@@ -34,6 +38,8 @@ pub struct Applied {
     pub issuer: String,
     /// Names in `userGroups` that no UserGroup has.
     pub missing_groups: Vec<String>,
+    /// Why no foreign issuer's token can be accepted for it, if it is External.
+    pub missing_trust: Option<String>,
     /// Uses that gateways have reported and status may not show yet.
     pub uses: Uses,
 }
@@ -41,7 +47,7 @@ pub struct Applied {
 /// The status to report. `old` gives what only status knows (uses, transition times).
 #[must_use]
 pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> ServiceAccountStatus {
-    let Applied { account, record, standing: _, issuer, missing_groups: _, uses } = applied;
+    let Applied { account, record, standing: _, issuer, missing_groups: _, missing_trust: _, uses } = applied;
     let current = record.as_ref().and_then(Record::current);
     let internal = match &account.authentication {
         Authentication::Internal(settings) => Some(settings),
@@ -166,9 +172,9 @@ fn conditions(
         };
         condition.since(old)
     };
-    let (status, reason, message) = ready(account, standing, current);
+    let (status, reason, message) = ready(applied, current);
     let mut all = vec![condition("Ready", status, reason, message.clone())];
-    if let Some(abnormal) = abnormal(standing, status) {
+    if let Some(abnormal) = abnormal(standing, reason) {
         all.push(condition(abnormal, ConditionStatus::True, reason, message));
     }
     if let Some(version) = current.filter(|version| !version.works_at(now)) {
@@ -191,31 +197,29 @@ fn conditions(
 
 /// What kstatus is told besides, when something is out of the ordinary: that it goes on by itself, or not without
 /// somebody. What is being deleted it sees by itself.
-fn abnormal(standing: &Standing, ready: ConditionStatus) -> Option<&'static str> {
+fn abnormal(standing: &Standing, ready: &str) -> Option<&'static str> {
     match standing {
         Standing::WaitingForGarbageCollection => Some("Reconciling"),
-        Standing::Ready if ready == ConditionStatus::False => Some("Reconciling"),
+        Standing::Ready if ready == PUBLISHING => Some("Reconciling"),
+        Standing::Ready if ready == UNTRUSTED => Some("Stalled"),
         Standing::Ready | Standing::Disabled | Standing::Deleting => None,
         Standing::Expired | Standing::SecretConflict { .. } | Standing::ClientIdConflict { .. } => Some("Stalled"),
     }
 }
 
-fn ready(account: &Account, standing: &Standing, current: Option<&Version>) -> (ConditionStatus, &'static str, String) {
+fn ready(applied: &Applied, current: Option<&Version>) -> (ConditionStatus, &'static str, String) {
     use ConditionStatus::{False, True};
+    let Applied { account, standing, issuer, missing_trust, .. } = applied;
     match standing {
-        Standing::Ready => match &account.authentication {
-            Authentication::Internal(settings) => {
-                let message = match current {
-                    Some(_) => format!("the credential is in the Secret {}", settings.secret_name),
-                    None => "the credential is being made".into(),
-                };
-                (
-                    if current.is_some() { True } else { False },
-                    if current.is_some() { "Published" } else { "Publishing" },
-                    message,
-                )
+        Standing::Ready => match (&account.authentication, missing_trust) {
+            (Authentication::Internal(settings), _) if current.is_some() => {
+                (True, "Published", format!("the credential is in the Secret {}", settings.secret_name))
             }
-            Authentication::External { client_id } => {
+            (Authentication::Internal(_), _) => (False, PUBLISHING, "the credential is being made".into()),
+            (Authentication::External { .. }, Some(problem)) => {
+                (False, UNTRUSTED, format!("the TokenIssuer {issuer} accepts no tokens for it: {problem}"))
+            }
+            (Authentication::External { client_id, .. }, None) => {
                 (True, "Registered", format!("tokens of {client_id} are accepted"))
             }
         },

@@ -359,3 +359,34 @@ async fn several_ways_to_read_the_credentials_are_one_failure_and_the_right_one_
     }
     assert_eq!(setting.code("a%3Ab", "s+").await, (400, "OAUTH_CLNT_015".into()));
 }
+
+/// Past the 72nd byte, with a letter of two bytes, and with a colon.
+const LONG: &str =
+    "aB3-0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890:\u{e9}z";
+
+#[rstest]
+#[case::its_last_byte_is_missing(&LONG[..LONG.len() - 1])]
+#[case::its_first_byte_is_missing(&LONG[1..])]
+#[case::as_long_as_bcrypt_looks(&LONG[..72])]
+#[case::up_to_the_colon(LONG.split(':').next().unwrap())]
+#[case::behind_the_colon(LONG.split(':').next_back().unwrap())]
+#[case::with_more_behind_it(&format!("{LONG}z"))]
+#[case::with_more_before_it(&format!("a{LONG}"))]
+#[case::with_nul_behind_it(&format!("{LONG}\0"))]
+#[case::with_nul_and_more_behind_it(&format!("{LONG}\0z"))]
+#[case::with_nul_before_it(&format!("\0{LONG}"))]
+#[case::with_a_space_before_it(&format!(" {LONG}"))]
+#[case::in_capitals(&LONG.to_uppercase())]
+#[case::with_the_accent_apart(&LONG.replace('\u{e9}', "e\u{301}"))]
+#[case::without_the_accent(&LONG.replace('\u{e9}', "e"))]
+#[tokio::test]
+async fn a_secret_is_compared_whole_and_as_it_stands(#[case] altered: &str) {
+    let setting = setting().with(&account("exporter").current(ID, LONG));
+    assert_eq!(setting.code(ID, altered).await, (400, "OAUTH_CLNT_015".into()));
+    assert_eq!(setting.code(ID, LONG).await.0, 200);
+    assert_eq!(
+        setting.code(ID, altered).await,
+        (400, "OAUTH_CLNT_015".into()),
+        "nor is it when the right one is known"
+    );
+}

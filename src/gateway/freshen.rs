@@ -69,6 +69,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     pace: Pace,
     turns: Semaphore,
+    seats: Semaphore,
     reads: Mutex<HashMap<String, Paced<Standing>>>,
     search: Mutex<Search>,
 }
@@ -100,6 +101,8 @@ impl<T: Clone> Paced<T> {
 struct Search {
     paced: Paced<Arc<Labelled>>,
     labels: BTreeSet<String>,
+    /// Taken by `labels`, each as often as it was asked for.
+    seats: usize,
 }
 
 impl Freshener {
@@ -112,6 +115,7 @@ impl Freshener {
             metrics,
             pace,
             turns: Semaphore::new(AT_ONCE),
+            seats: Semaphore::new(SEARCHED),
             reads: Mutex::default(),
             search: Mutex::default(),
         }))
@@ -155,7 +159,7 @@ impl Freshener {
             return Ok(());
         }
         let labels: Vec<String> = client_ids.iter().map(|id| client_id_label(id)).collect();
-        let found = self.join_search(&labels)?.await?;
+        let found = self.join_search(&labels).await?.await?;
         if labels.iter().any(|label| found.unreadable.contains(label)) {
             return Err(NoAnswer);
         }
@@ -163,11 +167,12 @@ impl Freshener {
         try_join_all(theirs.map(|record| self.account(&record.owner))).await.map(drop)
     }
 
-    fn join_search(&self, labels: &[String]) -> Result<Flight<Arc<Labelled>>, NoAnswer> {
+    /// In the order of their coming: however many strangers there are, nobody waits for more than those before.
+    async fn join_search(&self, labels: &[String]) -> Result<Flight<Arc<Labelled>>, NoAnswer> {
+        let seats = u32::try_from(labels.len()).map_err(|_| NoAnswer)?;
+        self.0.seats.acquire_many(seats).await.map_err(|_| NoAnswer)?.forget();
         let mut search = self.0.search.lock();
-        if search.labels.len() + labels.len() > SEARCHED {
-            return Err(NoAnswer);
-        }
+        search.seats += labels.len();
         search.labels.extend(labels.iter().cloned());
         if let Some(next) = &search.paced.next {
             return Ok(next.clone());
@@ -178,6 +183,7 @@ impl Freshener {
             let labels: Vec<String> = {
                 let mut search = inner.search.lock();
                 search.paced.begin();
+                inner.seats.add_permits(std::mem::take(&mut search.seats));
                 std::mem::take(&mut search.labels).into_iter().collect()
             };
             inner.counted("search", inner.live.records(&labels)).await.map(Arc::new)
@@ -295,18 +301,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_strangers_than_a_search_takes_are_told_to_come_back() {
+    async fn more_strangers_than_a_search_takes_come_into_the_next_ones_in_their_order() {
         let (live, index) = setting(&[]);
-        let freshener = freshener(&live, &index, Pace { search: Duration::from_secs(3600), ..QUICK });
+        let freshener = freshener(&live, &index, QUICK);
+        let ids: Vec<String> = (0..SEARCHED * 5 / 2).map(|n| n.to_string()).collect();
+        let answers = join_all(ids.iter().map(async |id| freshener.refresh(&[], &[id]).await)).await;
+        assert!(answers.iter().all(|answer| *answer == Ok(vec![])));
+        let searches = live.searches.lock();
+        assert_eq!(searches.iter().map(Vec::len).collect::<Vec<_>>(), [SEARCHED, SEARCHED, SEARCHED / 2]);
+        assert!(
+            searches[0].contains(&client_id_label("0")) && searches[2].contains(&client_id_label(&ids[ids.len() - 1]))
+        );
+    }
+
+    #[tokio::test]
+    async fn who_would_wait_too_long_among_strangers_is_told_to_come_back() {
+        let (live, index) = setting(&[]);
+        let pace = Pace { search: Duration::from_secs(3600), patience: Duration::from_millis(50), ..QUICK };
+        let freshener = freshener(&live, &index, pace);
         assert_eq!(freshener.refresh(&[], &["first"]).await, Ok(vec![]));
         let ids: Vec<String> = (0..=SEARCHED).map(|n| n.to_string()).collect();
-        let mut waiting: Vec<_> = ids.iter().map(|id| [id.as_str()]).collect();
-        let last = waiting.pop().unwrap();
-        let mut waiting: Vec<_> = waiting.iter().map(|id| Box::pin(freshener.refresh(&[], id))).collect();
-        for stranger in &mut waiting {
-            assert!(futures::poll!(stranger).is_pending());
-        }
-        assert_eq!(freshener.refresh(&[], &last).await, Err(NoAnswer));
+        let answers = join_all(ids.iter().map(async |id| freshener.refresh(&[], &[id]).await)).await;
+        assert!(answers.iter().all(|answer| *answer == Err(NoAnswer)));
+        assert_eq!(freshener.0.seats.available_permits(), 0, "those who left took their seats");
     }
 
     #[tokio::test]

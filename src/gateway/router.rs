@@ -24,11 +24,18 @@ pub fn router(app: Arc<App>) -> Router {
         .route(paths::TOKEN, any(oauth_token))
         .route(paths::INTROSPECTION, any(introspect))
         .route(paths::METADATA, any(metadata))
+        .route(&below(paths::METADATA), any(metadata))
         .route(paths::DISCOVERY, any(discovery))
+        .route(&below(paths::DISCOVERY), any(discovery))
         .route(paths::JWKS, any(jwks))
         .route(paths::OPENAPI, any(openapi))
         .fallback(no_such_path)
         .with_state(app)
+}
+
+/// Where RFC 8414 section 3.1 puts the document of an issuer whose URL has a path.
+fn below(well_known: &str) -> String {
+    format!("{well_known}/{{*issuer}}")
 }
 
 /// The manual's endpoint
@@ -161,7 +168,11 @@ pub(super) async fn openapi(request: Request<Body>) -> Response {
     oauth::described(&*DOCUMENT, request.method())
 }
 
-async fn no_such_path(State(app): State<Arc<App>>) -> Response {
+/// But OpenID Connect Discovery 1.0 section 4 puts its document below the issuer's path, which no route can say.
+async fn no_such_path(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    if request.uri().path().ends_with(paths::DISCOVERY) {
+        return app.document(Document::Discovery, request);
+    }
     app.no_such_path()
 }
 
@@ -187,6 +198,14 @@ mod tests {
         for path in ["/", "/oauth2", "/oauth2/token/", "/.well-known/", "//oauth2/token", "/oauth2/../oauth2/token"] {
             let (status, body) = ask("POST", path).await;
             assert!(status == 404 && body.contains("[No such endpoint]"), "{path}: {body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn documents_of_an_issuer_with_a_path_are_routed() {
+        for path in [below(paths::METADATA), below(paths::DISCOVERY), format!("/{{*issuer}}{}", paths::DISCOVERY)] {
+            let (status, body) = ask("DELETE", &path.replace("{*issuer}", "tenants/a")).await;
+            assert_eq!(status, 405, "{path}: {body}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
+use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use rand::TryRng;
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::metrics::Metrics;
 use super::refusal::Refusal;
-use crate::domain::verifier;
+use crate::domain::verifier::Workspace;
 use crate::index::VersionFacts;
 
 /// How many versions are remembered: 100,000 at some 100 bytes each are 10 MB.
@@ -30,6 +31,8 @@ pub struct Verifier {
     memory: Arc<Memory>,
     pseudonyms: hmac::Key,
     turns: Arc<Semaphore>,
+    /// One for each turn, once it was used.
+    workspaces: Arc<Mutex<Vec<Workspace>>>,
     waiting: AtomicUsize,
     metrics: Arc<Metrics>,
 }
@@ -50,6 +53,7 @@ impl Verifier {
             }),
             pseudonyms: random_key(random)?,
             turns: Arc::new(Semaphore::new(processors)),
+            workspaces: Arc::default(),
             waiting: AtomicUsize::new(0),
             metrics,
         })
@@ -82,9 +86,11 @@ impl Verifier {
         }
         self.metrics.verifications.inc();
         let (hash, fingerprint, secret) = (version.hash.clone(), version.fingerprint, secret.clone());
-        let memory = self.memory.clone();
+        let (memory, workspaces) = (self.memory.clone(), self.workspaces.clone());
         let hashing = tokio::task::spawn_blocking(move || {
-            let matching = verifier::matches(secret.as_bytes(), &hash);
+            let mut workspace = workspaces.lock().pop().unwrap_or_default();
+            let matching = workspace.matches(secret.as_bytes(), &hash);
+            workspaces.lock().push(workspace);
             memory.keep(fingerprint, &secret, matching);
             // Only now, so that the next in the queue with the same secret finds it remembered.
             drop(turn);

@@ -186,7 +186,7 @@ where
                 }
                 Err(setback) => {
                     self.report(&setback, failures);
-                    if setback.lost_its_place() {
+                    if setback.lost_its_place() || self.is_old() {
                         place = None;
                     }
                     tokio::time::sleep(pause(failures)).await;
@@ -194,6 +194,12 @@ where
                 }
             }
         }
+    }
+
+    /// Whether only a list shows soon enough that nothing was missed: a quiet watch has to last for all of its time.
+    fn is_old(&self) -> bool {
+        let age = self.index.progress_of(&self.feed).map(|progress| progress.age(self.clock.now()));
+        age.and_then(|age| age.to_std().ok()).is_none_or(|age| age > WATCH_TIMEOUT + SILENCE)
     }
 
     /// The first failure in a row is a warning, the others would only repeat it.

@@ -2,13 +2,14 @@
 
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount as CoreAccount};
+use keyrota::api::ConditionStatus;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
 use super::common::eventually;
 use super::common::idp::{ISSUER, Idp, Key};
-use super::common::operator::{Gateway, Operator, SOON};
+use super::common::operator::{Gateway, Operator, SOON, condition};
 use super::common::receiver::TestIssuer;
 
 const OURS: &str = "https://tokens.example";
@@ -208,4 +209,24 @@ async fn a_host_that_the_operator_does_not_list_is_not_asked_and_the_caller_is_t
     let token = key.sign(&claims(&operator, "robot", OURS));
     refused(&operator, &gateway, &token, (503, "avx-common-011")).await;
     assert_eq!(idp.asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_whose_trusted_issuer_is_not_there_is_told_so_until_it_is() {
+    let operator = Operator::start().await;
+    let entry = |name: &str| json!({"name": name, "issuer": format!("https://{name}.example"), "kubernetes": true});
+    let issuer = trusting(&operator, json!([entry("one")])).await;
+    let of = |named: &str| json!({"authentication": {"mode": "External", "externalClientId": named, "trustedIssuer": named}});
+    operator.create("two", of("two")).await;
+    let told = operator.until("two", "told", |status| condition(status, "Ready").1 == "TrustedIssuerNotFound").await;
+    let status = told.status.unwrap();
+    assert_eq!(condition(&status, "Stalled").0, Some(ConditionStatus::True));
+    let message = &status.conditions.iter().find(|found| found.type_ == "Ready").unwrap().message;
+    assert!(message.contains("\"two\"") && message.contains(&operator.tenant.name), "{message}");
+    operator.ready("any", json!({"authentication": {"mode": "External", "externalClientId": "any"}})).await;
+
+    // Both at once: the one is there now, and the other does not know any more which is meant.
+    issuer.edit(json!({"trustedIssuers": [entry("one"), entry("two")]})).await;
+    operator.until("two", "healed", |status| condition(status, "Ready").1 == "Registered").await;
+    operator.until("any", "told", |status| condition(status, "Ready").1 == "TrustedIssuerNotFound").await;
 }

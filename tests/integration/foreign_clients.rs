@@ -9,6 +9,8 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 use keyrota::clock::SystemClock;
 use keyrota::domain::verifier::{self, HashCost};
+use oauth2::basic::{BasicClient, BasicTokenType};
+use oauth2::{AuthType, ClientId, ClientSecret, TokenResponse, TokenUrl};
 use rand::SeedableRng;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -105,6 +107,42 @@ impl Language {
     }
 }
 
+/// A gateway, and credentials that it accepts: a generated one and then the hostile ones.
+struct Served {
+    issuer: String,
+    ca: NamedTempFile,
+    credentials: Vec<(String, String)>,
+    _operator: Operator,
+}
+
+async fn served() -> Served {
+    let mut operator = Operator::prepared(Arc::new(SystemClock)).await;
+    let listen = free_address();
+    let issuer = format!("https://{listen}");
+    operator.flags = vec!["--external-url".into(), issuer.clone()];
+    operator.start_controller();
+    operator.start_gateway_at(listen, &issuer).await;
+    let mut accounts = Vec::new();
+    for number in 0..=HOSTILE.len() {
+        let name = format!("app-{number}");
+        let account = operator.ready(&name, json!({})).await;
+        accounts.push((account, operator.credential(&format!("{name}-credentials")).await));
+    }
+    let ca = NamedTempFile::new().unwrap();
+    let published = operator.secrets().get("app-0-credentials").await.unwrap();
+    std::fs::write(ca.path(), text(&published, "ca.crt")).unwrap();
+    operator.kill_controller().await;
+    let mut random = rand::rngs::StdRng::seed_from_u64(1);
+    for ((account, (id, secret)), hostile) in accounts.iter_mut().skip(1).zip(HOSTILE) {
+        let cost = HashCost { memory_kib: 64, passes: 1, lanes: 1 };
+        let hash = verifier::hash(&hostile.into(), cost, &mut random).unwrap();
+        operator.import(account, id, hash).await;
+        hostile.clone_into(secret);
+    }
+    let credentials = accounts.into_iter().map(|(_, pair)| pair).collect();
+    Served { issuer, ca, credentials, _operator: operator }
+}
+
 #[rstest]
 #[case(Language::Python, 5)]
 #[case(Language::Node, 6)]
@@ -117,30 +155,8 @@ async fn every_library_gets_a_token_with_its_defaults_and_verifies_it(
     #[case] libraries: usize,
 ) {
     let Some(mut command) = language.command() else { return };
-    let mut operator = Operator::prepared(Arc::new(SystemClock)).await;
-    let listen = free_address();
-    let issuer = format!("https://{listen}");
-    operator.flags = vec!["--external-url".into(), issuer.clone()];
-    operator.start_controller();
-    operator.start_gateway_at(listen, &issuer).await;
-    let mut credentials = Vec::new();
-    for number in 0..=HOSTILE.len() {
-        let name = format!("app-{number}");
-        let account = operator.ready(&name, json!({})).await;
-        credentials.push((account, operator.credential(&format!("{name}-credentials")).await));
-    }
-    let ca = NamedTempFile::new().unwrap();
-    let published = operator.secrets().get("app-0-credentials").await.unwrap();
-    std::fs::write(ca.path(), text(&published, "ca.crt")).unwrap();
-    operator.kill_controller().await;
-    let mut random = rand::rngs::StdRng::seed_from_u64(1);
-    for ((account, (id, secret)), hostile) in credentials.iter_mut().skip(1).zip(HOSTILE) {
-        let cost = HashCost { memory_kib: 64, passes: 1, lanes: 1 };
-        let hash = verifier::hash(&hostile.into(), cost, &mut random).unwrap();
-        operator.import(account, id, hash).await;
-        hostile.clone_into(secret);
-    }
-    let list: Vec<Value> = credentials.iter().map(|(_, (id, secret))| json!({"id": id, "secret": secret})).collect();
+    let Served { issuer, ca, credentials, _operator } = served().await;
+    let list: Vec<Value> = credentials.iter().map(|(id, secret)| json!({"id": id, "secret": secret})).collect();
     let given = json!({
         "issuer": issuer, "tokenUrl": format!("{issuer}/oauth2/token"), "audience": issuer, "ca": ca.path(),
         "credentials": list,
@@ -163,6 +179,38 @@ async fn every_library_gets_a_token_with_its_defaults_and_verifies_it(
     assert_eq!(lines.len(), libraries * credentials.len());
     for line in lines.iter().filter(|line| line.get("clientId").is_some()) {
         let number = usize::try_from(line["credential"].as_u64().unwrap()).unwrap();
-        assert_eq!(line["clientId"], credentials[number].1.0, "{line}");
+        assert_eq!(line["clientId"], credentials[number].0, "{line}");
+    }
+}
+
+/// The crate `oauth2` writes the requests and reads the answers; a client of its own it has none here.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_crate_oauth2_gets_a_token_in_either_way_of_authenticating(
+    #[values(AuthType::BasicAuth, AuthType::RequestBody)] way: AuthType,
+) {
+    let served = served().await;
+    let ca = reqwest::Certificate::from_pem(&std::fs::read(served.ca.path()).unwrap()).unwrap();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
+    let send = |request: oauth2::HttpRequest| {
+        let (parts, body) = request.into_parts();
+        let request = http.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
+        async move {
+            let answer = request.send().await?;
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let mut read = oauth2::HttpResponse::new(answer.bytes().await?.to_vec());
+            (*read.status_mut(), *read.headers_mut()) = (status, headers);
+            Ok::<_, reqwest::Error>(read)
+        }
+    };
+    for (id, secret) in &served.credentials {
+        let client = BasicClient::new(ClientId::new(id.clone()))
+            .set_client_secret(ClientSecret::new(secret.clone()))
+            .set_auth_type(way.clone())
+            .set_token_uri(TokenUrl::new(format!("{}/oauth2/token", served.issuer)).unwrap());
+        let answer = client.exchange_client_credentials().request_async(&send).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{secret}: {error:?}"));
+        assert_eq!(answer.access_token().secret().split('.').count(), 3);
+        assert_eq!(answer.token_type(), &BasicTokenType::Bearer);
     }
 }

@@ -306,12 +306,50 @@ async fn http_2_is_spoken_and_its_authority_is_the_host() {
     }
 }
 
-/// One request by HTTP/2 (RFC 9113), with every header as a literal; returns the body.
-fn http2(mut stream: StreamOwned<ClientConnection, TcpStream>, authority: &str) -> String {
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-    };
+/// CVE-2023-44487: requests that are taken back before anybody can answer them, as fast as they can be sent.
+#[tokio::test]
+async fn rapid_resets_end_their_own_connection_and_nobody_elses_service() {
+    let gateway = gateway().await;
+    let mut stream = gateway.connect("h2");
+    let storm = tokio::task::spawn_blocking(move || {
+        stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(4, 0, 0, &[]).as_slice()].concat()).unwrap();
+        let block = request_headers("localhost");
+        for number in 0..10_000 {
+            let id = 2 * number + 1;
+            // HEADERS, and RST_STREAM with CANCEL.
+            let pair = [frame(1, 5, id, &block), frame(3, 0, id, &8_u32.to_be_bytes())].concat();
+            if stream.write_all(&pair).is_err() {
+                return "it is closed".to_owned();
+            }
+        }
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        // GOAWAY with ENHANCE_YOUR_CALM.
+        let calm = said.windows(4).any(|four| four == 11_u32.to_be_bytes());
+        (if calm { "it is told to be calm" } else { "it was served on" }).to_owned()
+    });
+    assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
+    assert_ne!(storm.await.unwrap(), "it was served on");
+    assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
+}
+
+/// The kernel may let as many be opened as we may have open files.
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_from_being_served() {
+    let gateway = gateway().await;
+    let idle: Vec<_> = (0..400).map(|_| TcpStream::connect(gateway.address).unwrap()).collect();
+    assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
+    drop(idle);
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Every header as a literal.
+fn request_headers(authority: &str) -> Vec<u8> {
     let headers = [
         (":method", "POST"),
         (":scheme", "https"),
@@ -320,8 +358,12 @@ fn http2(mut stream: StreamOwned<ClientConnection, TcpStream>, authority: &str) 
         ("authorization", HEADER),
     ];
     let literal = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    let block: Vec<u8> =
-        headers.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect();
+    headers.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
+}
+
+/// One request by HTTP/2; returns the body.
+fn http2(mut stream: StreamOwned<ClientConnection, TcpStream>, authority: &str) -> String {
+    let block = request_headers(authority);
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     // SETTINGS, then HEADERS with END_HEADERS and END_STREAM.
     stream.write_all(&[frame(4, 0, 0, &[]), frame(1, 5, 1, &block)].concat()).unwrap();

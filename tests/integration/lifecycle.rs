@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::common::eventually;
 use super::common::operator::{Operator, SOON, condition, kubectl, text};
+use super::common::receiver::TestIssuer;
 
 fn ready_reason(account: &ServiceAccount) -> String {
     condition(&account.status.clone().unwrap_or_default(), "Ready").1
@@ -175,6 +176,7 @@ async fn an_account_deleted_while_the_controller_was_away_is_found_when_it_comes
 #[tokio::test(flavor = "multi_thread")]
 async fn an_external_account_is_registered_without_a_secret_and_keeps_its_client_id_from_younger_ones() {
     let operator = Operator::start().await;
+    let _issuer = TestIssuer::trusting(operator.control_plane, &operator.tenant.name).await;
     let external = json!({"authentication": {"mode": "External", "externalClientId": "system:serviceaccount:shop:a"}});
     let older = operator.ready("older", external.clone()).await;
     let status = older.status.unwrap();
@@ -265,6 +267,7 @@ async fn a_trigger_regenerates_once_and_its_revert_does_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn once_all_is_ready_nothing_is_written_for_a_minute() {
     let operator = Operator::start().await;
+    let _issuer = TestIssuer::trusting(operator.control_plane, &operator.tenant.name).await;
     for name in ["a", "b", "c"] {
         operator.ready(name, json!({"userGroups": ["nobody-has-it"]})).await;
     }

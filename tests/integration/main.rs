@@ -24,11 +24,15 @@ mod foreign_clients;
 #[cfg(test)]
 mod foreign_keys;
 #[cfg(test)]
+mod freshness;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
+mod keycloak;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
@@ -55,6 +59,8 @@ mod signing_keys;
 mod take_over;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod timing;
 #[cfg(test)]
 mod upkeep;
 #[cfg(test)]

@@ -108,6 +108,13 @@ async fn a_client_finds_all_it_needs_from_its_secret_and_its_tokens_count_while_
     let (status, answer) = post(&gateway, &found.token_endpoint, &wrong, &[grant]).await;
     assert_eq!((status, &answer["error"]), (401, &json!("invalid_client")));
 
+    // What anybody can write into a request changes nothing.
+    let spoofed =
+        gateway.http.get(&discovery).header("Host", "evil.example").header("X-Forwarded-Host", "evil.example");
+    let spoofed = spoofed.header("Forwarded", "host=evil.example;proto=http").send().await.unwrap();
+    let spoofed: Value = serde_json::from_slice(&spoofed.bytes().await.unwrap()).unwrap();
+    assert_eq!(spoofed["issuer"], found.issuer.as_str());
+
     let (_, legacy) = gateway.token(&pair).await;
     for token in [token, &legacy] {
         assert!(active(&gateway, &found, &caller, token).await);

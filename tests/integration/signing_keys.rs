@@ -14,7 +14,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::common::eventually;
-use super::common::operator::{Operator, SOON, text};
+use super::common::operator::{Gateway, Operator, SOON, text};
 use super::common::proxy::Moment;
 
 /// One lifetime and one hour.
@@ -151,6 +151,61 @@ async fn an_oauth_key_is_rotated_on_schedule_with_its_successor_published_before
     tenant.clock.advance(OVERLAP);
     let keys = tenant.until("the old key goes", |keys| keys.oauth.line().len() == 1).await;
     assert!(!kids(&keys).contains(&first[0]));
+    tenant.end().await;
+}
+
+/// The key IDs that resource servers find at the tenant's host.
+async fn published(gateway: &Gateway, host: &str) -> Vec<String> {
+    let url = format!("https://{}/.well-known/jwks.json", gateway.address);
+    let answer = gateway.http.get(url).header("Host", host).send().await.unwrap();
+    let set: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    let keys = set["keys"].as_array().cloned().unwrap_or_default();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits until as many keys are published, each once.
+async fn until_published(gateway: &Gateway, host: &str, count: usize) -> Vec<String> {
+    eventually(&format!("{count} keys are published"), SOON, async || {
+        Some(published(gateway, host).await).filter(|kids| kids.len() == count)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_servers_know_each_key_before_it_signs_and_while_its_tokens_live() {
+    let mut tenant = Tenant::new(json!({})).await;
+    let host = format!("{}.example", tenant.name);
+    tenant.edit(json!({"hosts": [host], "tokenLifetime": "1h"})).await;
+    tenant.operator.ready("app", json!({"clientSecret": {"validityDays": 365}})).await;
+    let pair = tenant.operator.credential("app-credentials").await;
+    // Its watches are silent while months pass in no time.
+    tenant.operator.gateway_flags = ["--max-stale", "10000h"].map(str::to_owned).to_vec();
+    let gateway = tenant.operator.start_gateway().await;
+    let signed = async || {
+        let url = format!("https://{}/oauth2/token", gateway.address);
+        let request = gateway.http.post(url).header("Host", &host).basic_auth(&pair.0, Some(&pair.1));
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = request.body("grant_type=client_credentials").send().await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        Some(jsonwebtoken::decode_header(answer["access_token"].as_str()?).unwrap().kid.unwrap())
+    };
+    let first = until_published(&gateway, &host, 1).await;
+    eventually("the first key signs", SOON, async || signed().await.filter(|kid| *kid == first[0])).await;
+
+    tenant.clock.advance(ROTATION - OVERLAP);
+    let both = until_published(&gateway, &host, 2).await;
+    assert_eq!(signed().await.as_ref(), Some(&first[0]), "the next one is known, and does not sign yet");
+    // A second before and at the take-over, which the gateway needs nobody's word for.
+    tenant.clock.advance(OVERLAP - TimeDelta::seconds(1));
+    assert_eq!(signed().await.as_ref(), Some(&first[0]));
+    tenant.clock.advance(TimeDelta::seconds(1));
+    let second = signed().await.unwrap();
+    assert!(second != first[0] && both.contains(&second));
+    // The token of a second ago lives for an hour, and who verifies it may have a clock that is behind.
+    tenant.clock.advance(OVERLAP - TimeDelta::seconds(1));
+    assert!(published(&gateway, &host).await.contains(&first[0]));
+    tenant.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(until_published(&gateway, &host, 1).await, [second]);
     tenant.end().await;
 }
 

@@ -10,6 +10,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::common::operator::{Operator, SOON, condition, kubectl};
+use super::common::receiver::TestIssuer;
 use super::common::{control_plane_of_ones_own, eventually};
 
 const NAMES: [&str; 5] = ["automatic", "manual", "asked-before", "disabled", "external"];
@@ -91,6 +92,7 @@ async fn a_restart_an_upgraded_crd_another_label_a_wiped_status_and_a_reapplied_
     let mut operator = Operator::prepared_on(control_plane, Arc::new(clock.clone())).await;
     operator.start_controller();
     let namespace = operator.tenant.name.clone();
+    let _issuer = TestIssuer::trusting(control_plane, &namespace).await;
     applied(&operator, &manifests(&namespace, "a"));
     all_seen(&operator, "new").await;
     let before = everything(&operator).await;

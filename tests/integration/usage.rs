@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use k8s_openapi::api::core::v1::ConfigMap;
 use keyrota::api::ConditionStatus;
 use keyrota::api::service_account::CredentialState;
 use keyrota::clock::{Clock, ManualClock, SystemClock};
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::json;
 
 use super::common::eventually;
@@ -91,4 +94,50 @@ async fn no_use_is_lost_when_a_gateway_stops_in_order() {
     // The clock stands still: only the orderly stop can have published it.
     operator.stop_gateways().await;
     operator.until("exporter", "used", |status| status.last_access_time.is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_replicas_saw_is_one_and_a_restart_of_all_of_them_loses_nothing_of_it() {
+    let clock = ManualClock::at(SystemClock.now());
+    let mut operator = Operator::prepared(Arc::new(clock.clone())).await;
+    operator.start_controller();
+    let replicas = [operator.start_gateway().await, operator.start_gateway().await];
+    for name in ["both", "one", "later"] {
+        operator.ready(name, json!({})).await;
+    }
+    let pair = async |name: &str| operator.credential(&format!("{name}-credentials")).await;
+    let (both, one, later) = (pair("both").await, pair("one").await, pair("later").await);
+    // Nobody merges, so that only the reports know.
+    operator.kill_controller().await;
+    let first = clock.timestamp();
+    assert_eq!(replicas[0].token(&both).await.0, 200);
+    clock.advance(TimeDelta::minutes(1));
+    let middle = clock.timestamp();
+    assert_eq!((replicas[1].token(&both).await.0, replicas[1].token(&one).await.0), (200, 200));
+    clock.advance(TimeDelta::minutes(1));
+    let last = clock.timestamp();
+    assert_eq!(replicas[0].token(&both).await.0, 200);
+
+    // Of their successors one sees something, and the other nothing at all.
+    operator.stop_gateways().await;
+    let successors = [operator.start_gateway().await, operator.start_gateway().await];
+    clock.advance(TimeDelta::minutes(1));
+    let after = clock.timestamp();
+    assert_eq!(successors[1].token(&later).await.0, 200);
+    operator.stop_gateways().await;
+
+    operator.start_controller();
+    for (name, first, last) in [("both", first, last), ("one", middle, middle), ("later", after, after)] {
+        let used = operator.until(name, "used", |status| status.last_access_time == Some(last)).await.status.unwrap();
+        let credential = &used.credentials[0];
+        assert_eq!((credential.first_used_time, credential.last_used_time), (Some(first), Some(last)), "{name}");
+    }
+
+    // Gateways of other names may have come instead of these: what they left is kept for a day, and not for ever.
+    let reports: Api<ConfigMap> = Api::namespaced(operator.client.clone(), &operator.own.name);
+    let selector = ListParams::default().labels("keyrota.dev/usage-report=true");
+    let left = async || reports.list(&selector).await.unwrap().items.len();
+    assert_eq!(left().await, 2);
+    clock.advance(TimeDelta::hours(25));
+    eventually("the reports of gateways that are gone go", SOON, async || (left().await == 0).then_some(())).await;
 }

@@ -29,6 +29,8 @@ use jwks::{KeySet, Unfit};
 
 /// The one `client_assertion_type` (RFC 7523 section 2.2).
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// What one may be signed with: those that [`jwks`] finds keys for.
+pub const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 /// The longest assertion, in bytes. Those of Kubernetes have some 1,200, of Keycloak up to 4,000.
 pub const MAX_BYTES: usize = 16 * 1024;
 /// How far a foreign clock may be ahead of ours, in seconds: for `nbf` and `iat`. `exp` gets no leeway: a clock that is

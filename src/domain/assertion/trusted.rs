@@ -77,6 +77,21 @@ pub fn trusts(named: Option<&str>, issuer: &TrustedIssuer, all: &[TrustedIssuer]
     named.map_or(all.len() == 1, |name| name == issuer.name)
 }
 
+/// Why an account that names this trusted issuer (or none) can have no tokens: it names one that is not there, or none where
+/// there is not exactly one. None when it can.
+#[must_use]
+pub fn missing(named: Option<&str>, all: &[TrustedIssuer]) -> Option<String> {
+    match named {
+        Some(name) if all.iter().any(|issuer| issuer.name == name) => None,
+        Some(name) => Some(format!("none of its trustedIssuers is named \"{name}\"")),
+        None if all.len() == 1 => None,
+        None if all.is_empty() => Some("it has no trustedIssuers".into()),
+        None => {
+            Some(format!("it has {} trustedIssuers, and authentication.trustedIssuer names none of them", all.len()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::samples::EC;
@@ -131,5 +146,11 @@ mod tests {
         let both = [one.clone(), two.clone()];
         assert!(trusts(Some("one"), &one, &both) && !trusts(Some("one"), &two, &both));
         assert!(trusts(None, &one, &both[..1]) && !trusts(None, &one, &both));
+        for named in [None, Some("one"), Some("three")] {
+            for all in [&[], &both[..1], &both[..]] {
+                let trusted = all.iter().any(|issuer| trusts(named, issuer, all));
+                assert_eq!(missing(named, all).is_none(), trusted, "{named:?} of {}", all.len());
+            }
+        }
     }
 }

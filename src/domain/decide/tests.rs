@@ -261,7 +261,7 @@ fn a_secret_in_the_way_is_looked_at_again(#[case] secret: Secret, #[case] after:
 
 fn external(edit: impl FnOnce(&mut Observed)) -> Plan {
     let mut observed = account().observe();
-    observed.account.authentication = Authentication::External { client_id: "ci".into() };
+    observed.account.authentication = Authentication::External { client_id: "ci".into(), trusted_issuer: None };
     observed.record = None;
     edit(&mut observed);
     decide(&observed, start())

@@ -110,6 +110,7 @@ fn missing_groups_are_named_and_the_account_is_ready_all_the_same() {
         standing: Standing::Ready,
         issuer: "default".into(),
         missing_groups: vec!["ops".into(), "qa".into()],
+        missing_trust: None,
         uses: Uses::new(),
     };
     let status = settle(&applied, &world.status, world.now);
@@ -120,7 +121,7 @@ fn missing_groups_are_named_and_the_account_is_ready_all_the_same() {
 #[test]
 fn an_external_account_shows_its_client_id_and_no_secret() {
     let mut account = account().account();
-    account.authentication = Authentication::External { client_id: "ci".into() };
+    account.authentication = Authentication::External { client_id: "ci".into(), trusted_issuer: None };
     let record = Record { external_client_id: Some("ci".into()), ..Record::new(account.owner.clone()) };
     let applied = Applied {
         account,
@@ -128,6 +129,7 @@ fn an_external_account_shows_its_client_id_and_no_secret() {
         standing: Standing::Ready,
         issuer: "default".into(),
         missing_groups: Vec::new(),
+        missing_trust: None,
         uses: Uses::new(),
     };
     let status = settle(&applied, &ServiceAccountStatus::default(), start());
@@ -136,6 +138,36 @@ fn an_external_account_shows_its_client_id_and_no_secret() {
         (Some("ci"), Some(ClientSecretStatus::None))
     );
     assert_eq!((status.binding, status.next_rotation_time), (None, None));
+}
+
+#[rstest]
+#[case::ready(Standing::Ready, ConditionStatus::False, "TrustedIssuerNotFound", true)]
+#[case::disabled(Standing::Disabled, ConditionStatus::True, "Disabled", false)]
+fn an_external_account_that_nobody_is_trusted_for_is_told_so_and_waits_for_somebody(
+    #[case] standing: Standing,
+    #[case] status: ConditionStatus,
+    #[case] reason: &str,
+    #[case] stalled: bool,
+) {
+    let mut account = account().account();
+    account.authentication = Authentication::External { client_id: "ci".into(), trusted_issuer: Some("idp".into()) };
+    let applied = Applied {
+        account,
+        record: None,
+        standing,
+        issuer: "acme".into(),
+        missing_groups: Vec::new(),
+        missing_trust: Some("none of its trustedIssuers is named \"idp\"".into()),
+        uses: Uses::new(),
+    };
+    let settled = settle(&applied, &ServiceAccountStatus::default(), start());
+    let ready = condition(&settled, "Ready").unwrap();
+    assert_eq!((ready.status, ready.reason.as_str()), (status, reason));
+    assert_eq!(condition(&settled, "Stalled").is_some(), stalled);
+    if stalled {
+        let text = "the TokenIssuer acme accepts no tokens for it: none of its trustedIssuers is named \"idp\"";
+        assert_eq!(ready.message, text);
+    }
 }
 
 #[test]
@@ -157,6 +189,7 @@ fn in_use(grace: TimeDelta, after: TimeDelta) -> (ServiceAccountStatus, Option<T
         standing: Standing::Ready,
         issuer: "default".into(),
         missing_groups: Vec::new(),
+        missing_trust: None,
         uses: Uses::from([(1, crate::domain::usage::Use { first: used, last: used })]),
     };
     let status = settle(&applied, &world.status, world.now);

@@ -1,6 +1,6 @@
 //! Keys at JWKS URIs, kept in memory: read when they are first needed, when a token names an unknown one, and when they
-//! are old; by one request at a time and at most once a minute for each URI. What was read last stays in use when the
-//! issuer cannot be reached.
+//! are old; by one request at a time and at most once a minute for each URI. What was read last stays in use for a day when
+//! the issuer cannot be reached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,9 @@ use crate::domain::assertion::jwks::KeySet;
 pub const PACE: TimeDelta = TimeDelta::minutes(1);
 /// Keys older than this are read again in the background, so that one that its issuer withdrew is not trusted for ever.
 pub const OLD: TimeDelta = TimeDelta::minutes(15);
+/// Keys older than this are used no more, though their issuer cannot be reached: whoever keeps us from reaching it must
+/// not keep a key in force that it withdrew.
+pub const MOST: TimeDelta = TimeDelta::hours(24);
 /// URIs in memory; TokenIssuers name few, and of a URI that none names any more the oldest goes first.
 const SOURCES: usize = 256;
 
@@ -56,6 +59,11 @@ impl Source {
     fn is_old(&self, now: DateTime<Utc>) -> bool {
         self.read.is_some_and(|read| (now - read).abs() >= OLD)
     }
+
+    /// The keys, while they may be used.
+    fn usable(&self, now: DateTime<Utc>) -> Option<Arc<KeySet>> {
+        self.keys.clone().filter(|_| self.read.is_some_and(|read| (now - read).abs() < MOST))
+    }
 }
 
 impl Remote {
@@ -68,12 +76,12 @@ impl Remote {
     /// The keys at `uri`.
     ///
     /// # Errors
-    /// When they were never read, and cannot be now.
+    /// When they were not read within a day, and cannot be now.
     pub async fn keys(&self, uri: &str) -> Result<Arc<KeySet>, Unavailable> {
         let flight = {
             let (mut sources, now) = (self.0.sources.lock(), self.0.clock.now());
             let source = self.source(&mut sources, uri);
-            if let Some(keys) = source.keys.clone() {
+            if let Some(keys) = source.usable(now) {
                 if source.is_old(now) && source.may_try(now) && source.flight.is_none() {
                     drop(self.launch(source, uri, now));
                 }
@@ -94,7 +102,7 @@ impl Remote {
         let flight = {
             let (mut sources, now) = (self.0.sources.lock(), self.0.clock.now());
             let source = self.source(&mut sources, uri);
-            if let Some(news) = source.keys.clone().filter(is_news) {
+            if let Some(news) = source.usable(now).filter(is_news) {
                 return Ok(Some(news));
             }
             match self.join(source, uri, now) {
@@ -108,7 +116,7 @@ impl Remote {
     }
 
     fn present(&self, uri: &str) -> Option<Arc<KeySet>> {
-        self.0.sources.lock().get(uri)?.keys.clone()
+        self.0.sources.lock().get(uri)?.usable(self.0.clock.now())
     }
 
     fn source<'a>(&self, sources: &'a mut HashMap<String, Source>, uri: &str) -> &'a mut Source {
@@ -144,7 +152,7 @@ impl Remote {
                     source.read = Some(now);
                 }
                 Err(error) => {
-                    let kept = source.keys.is_some();
+                    let kept = source.usable(now).is_some();
                     warn!(uri, %error, kept, "the keys of a trusted issuer cannot be had");
                 }
             }

@@ -119,6 +119,23 @@ async fn old_keys_are_read_again_while_they_serve_so_that_a_withdrawn_one_goes()
 }
 
 #[tokio::test]
+async fn keys_are_used_for_a_day_while_their_issuer_is_away_and_no_longer() {
+    let (remote, idp, clock) = remote(idp(&[EC.set("k")]));
+    let first = remote.keys(URI).await.unwrap();
+    clock.advance(MOST - TimeDelta::seconds(1));
+    assert_eq!(remote.keys(URI).await, Ok(first.clone()));
+    let flight = remote.0.sources.lock()[URI].flight.clone().unwrap();
+    flight.await;
+    clock.advance(TimeDelta::seconds(1));
+    assert_eq!(remote.keys(URI).await, Err(Unavailable));
+    clock.advance(PACE);
+    assert_eq!((remote.newer(URI, &first).await, remote.present(URI)), (Err(Unavailable), None));
+    idp.answers.lock().push_back(EC.set("k"));
+    clock.advance(PACE);
+    assert_eq!(remote.keys(URI).await, Ok(first), "it is back");
+}
+
+#[tokio::test]
 async fn a_read_goes_on_when_who_asked_for_it_has_left() {
     let (remote, idp, _) = remote(Idp { waits: Some(Notify::new()), ..idp(&[EC.set("k")]) });
     assert!(futures::poll!(Box::pin(remote.keys(URI))).is_pending());

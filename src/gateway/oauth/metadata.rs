@@ -15,7 +15,7 @@ use super::answer;
 use crate::api::Timestamp;
 use crate::domain::issuer::Issuer;
 use crate::domain::keys::Keys;
-use crate::domain::{paths, signing};
+use crate::domain::{assertion, paths, signing};
 use crate::gateway::endpoint::{App, Seen};
 use crate::gateway::metrics::Endpoint;
 use crate::gateway::refusal::Refusal;
@@ -56,6 +56,9 @@ pub struct Metadata {
     response_types_supported: Vec<&'static str>,
     /// How clients authenticate.
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    /// What assertions may be signed with. Only where one is accepted: the issuer trusts another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint_auth_signing_alg_values_supported: Option<Vec<&'static str>>,
     /// Likewise.
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     /// Subjects are the same for everybody. Only in discovery.
@@ -98,6 +101,10 @@ impl App {
         if !issuer.oauth.enabled {
             return Err(Refusal::Request(RequestError::EndpointOff));
         }
+        let asked = issuer_path(parts.uri.path());
+        if !asked.is_empty() && asked != own_path(&issuer.url(&self.external_url)) {
+            return Err(Refusal::Request(RequestError::Path));
+        }
         let keys = world.keys_of(&issuer.name).filter(|keys| keys.oauth.signing(now).is_some());
         let keys = keys.ok_or(Refusal::NoKey)?;
         Ok(match which {
@@ -107,6 +114,18 @@ impl App {
     }
 }
 
+/// The path of the issuer whose document a path is, without a slash at its end: RFC 8414 section 3.1 puts it behind the
+/// well-known part, OpenID Connect Discovery 1.0 section 4 before it. Empty where there is none.
+fn issuer_path(path: &str) -> &str {
+    let behind = [paths::METADATA, paths::DISCOVERY].iter().find_map(|known| path.strip_prefix(known));
+    behind.or_else(|| path.strip_suffix(paths::DISCOVERY)).unwrap_or_default().trim_end_matches('/')
+}
+
+fn own_path(url: &str) -> String {
+    let path = url.parse::<http::Uri>().map(|url| url.path().trim_end_matches('/').to_owned());
+    path.unwrap_or_default()
+}
+
 /// The next key, too, so that resource servers know it before it signs. No HS256 key is ever among them.
 fn jwks(keys: &Keys, now: Timestamp) -> serde_json::Value {
     json!({"keys": keys.oauth.published(now).map(|key| key.key.jwk()).collect::<Vec<_>>()})
@@ -114,6 +133,8 @@ fn jwks(keys: &Keys, now: Timestamp) -> serde_json::Value {
 
 fn metadata(which: Document, issuer: &Issuer, external_url: &str, keys: &Keys, now: Timestamp) -> Metadata {
     const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+    // On the wire a foreign issuer's assertion is what RFC 7523 has a client sign itself, and has no name of its own.
+    let by_assertion = (!issuer.trusted.is_empty()).then_some("private_key_jwt");
     let base = issuer.base_url(external_url);
     let openid = which == Document::Discovery;
     let algorithms = || keys.oauth.published(now).map(|key| signing::name(key.key.algorithm())).collect();
@@ -124,7 +145,8 @@ fn metadata(which: Document, issuer: &Issuer, external_url: &str, keys: &Keys, n
         introspection_endpoint: format!("{base}{}", paths::INTROSPECTION),
         grant_types_supported: vec!["client_credentials"],
         response_types_supported: vec!["none"],
-        token_endpoint_auth_methods_supported: METHODS.to_vec(),
+        token_endpoint_auth_methods_supported: METHODS.into_iter().chain(by_assertion).collect(),
+        token_endpoint_auth_signing_alg_values_supported: by_assertion.map(|_| assertion::ALGORITHMS.to_vec()),
         introspection_endpoint_auth_methods_supported: METHODS.to_vec(),
         subject_types_supported: openid.then(|| vec!["public"]),
         id_token_signing_alg_values_supported: openid.then(algorithms),

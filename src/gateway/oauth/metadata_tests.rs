@@ -41,6 +41,21 @@ async fn authorization_server_metadata_is_rfc_8414s() {
 }
 
 #[tokio::test]
+async fn who_trusts_another_issuer_tells_that_assertions_are_accepted_and_what_signs_them() {
+    let setting = setting();
+    let mut trusting = issuer("default", 1, &[], &[]);
+    trusting.spec.trusted_issuers = vec![
+        serde_json::from_value(json!({"name": "idp", "issuer": "https://idp.example", "kubernetes": true})).unwrap(),
+    ];
+    setting.index.apply(Item::Issuer(Box::new(trusting)));
+    let document = read(get(&setting, Document::Metadata, "")).await;
+    let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    assert_eq!(document["token_endpoint_auth_methods_supported"], methods);
+    let algorithms = document["token_endpoint_auth_signing_alg_values_supported"].as_array().unwrap();
+    assert!(algorithms.contains(&json!("RS256")) && algorithms.iter().all(|name| name != "none" && name != "HS256"));
+}
+
+#[tokio::test]
 async fn discovery_tells_every_algorithm_of_the_published_keys() {
     let setting = setting();
     let mut all = Keys::default();
@@ -120,4 +135,31 @@ async fn documents_are_for_reading_when_there_is_a_key(
     off.spec.oauth.enabled = false;
     setting.index.apply(Item::Issuer(Box::new(off)));
     assert_eq!(send(Method::GET).status(), 404);
+}
+
+#[rstest]
+#[case(Document::Metadata, "/.well-known/oauth-authorization-server/tenants/a", 200)]
+#[case(Document::Metadata, "/.well-known/oauth-authorization-server/tenants/a/", 200)]
+#[case(Document::Metadata, "/.well-known/oauth-authorization-server", 200)]
+#[case(Document::Metadata, "/.well-known/oauth-authorization-server/tenants/b", 404)]
+#[case(Document::Metadata, "/.well-known/oauth-authorization-server/tenants", 404)]
+#[case(Document::Discovery, "/tenants/a/.well-known/openid-configuration", 200)]
+#[case(Document::Discovery, "/.well-known/openid-configuration/tenants/a", 200)]
+#[case(Document::Discovery, "/.well-known/openid-configuration", 200)]
+#[case(Document::Discovery, "/tenants/b/.well-known/openid-configuration", 404)]
+#[tokio::test]
+async fn an_issuer_with_a_path_is_found_where_the_standards_put_it_and_no_other_is_found_there(
+    #[case] which: Document,
+    #[case] path: &str,
+    #[case] status: u16,
+) {
+    let setting = setting();
+    let mut with_path = issuer("default", 1, &[], &[]);
+    with_path.spec.oauth.issuer = Some("https://tokens.example/tenants/a/".into());
+    setting.index.apply(Item::Issuer(Box::new(with_path)));
+    let answer = setting.app.document(which, Request::get(path).body(Body::empty()).unwrap());
+    assert_eq!(answer.status().as_u16(), status);
+    if status == 200 {
+        assert_eq!(read(answer).await["issuer"], "https://tokens.example/tenants/a/");
+    }
 }

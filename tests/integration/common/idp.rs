@@ -120,7 +120,7 @@ async fn huge() -> Response {
 }
 
 /// An authority and a certificate of it for localhost, with its key; all PEM.
-fn certificate() -> (String, String, String) {
+pub(crate) fn certificate() -> (String, String, String) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();

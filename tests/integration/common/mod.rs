@@ -1,6 +1,8 @@
 //! What the tests share: one control plane, namespaces of their own, and a way to wait.
 
 pub(crate) mod idp;
+pub(crate) mod keycloak;
+pub(crate) mod link;
 pub(crate) mod mailbox;
 pub(crate) mod operator;
 pub(crate) mod proxy;

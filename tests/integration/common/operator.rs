@@ -22,6 +22,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
+use super::link::Link;
 use super::proxy::Proxy;
 use super::{TestNamespace, control_plane, crds_installed, eventually, namespace};
 
@@ -64,6 +65,8 @@ pub(crate) struct Operator {
     controller: Option<JoinHandle<anyhow::Result<()>>>,
     gateways: Vec<JoinHandle<anyhow::Result<()>>>,
     stop_gateways: tokio::sync::watch::Sender<bool>,
+    /// What gateways that are started from now on reach the API server by; their own service account when absent.
+    pub(crate) gateway_kubeconfig: Option<String>,
     /// What controllers that are started from now on reach the API server by.
     pub(crate) kubeconfig: String,
 }
@@ -95,7 +98,7 @@ impl Controller {
 /// A running gateway, as a client sees it.
 pub(crate) struct Gateway {
     pub(crate) address: std::net::SocketAddr,
-    token_url: String,
+    pub(crate) token_url: String,
     /// Trusts the gateway's own CA and no other.
     pub(crate) http: reqwest::Client,
 }
@@ -208,17 +211,15 @@ impl Operator {
             controller: None,
             gateways: Vec::new(),
             stop_gateways: tokio::sync::watch::Sender::new(false),
+            gateway_kubeconfig: None,
             kubeconfig: kubeconfig.to_str().unwrap().to_owned(),
         }
     }
 
     /// From the next start on the controller reaches the API server through a proxy that a test scripts.
     pub(crate) async fn through_a_proxy(&mut self) -> Proxy {
-        let file = kube::config::Kubeconfig::read_from(&self.kubeconfig).unwrap();
-        let options = kube::config::KubeConfigOptions::default();
-        let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
-        config.default_retry = false;
-        let proxy = Proxy::start(Client::try_from(config).unwrap(), self.control_plane.data_dir()).await;
+        let client = plain_client(&self.kubeconfig).await;
+        let proxy = Proxy::start(client, self.control_plane.data_dir()).await;
         self.kubeconfig = proxy.kubeconfig.to_str().unwrap().to_owned();
         proxy
     }
@@ -268,12 +269,34 @@ impl Operator {
 
     /// The same at an address and an external URL of the test's own.
     pub(crate) async fn start_gateway_at(&mut self, listen: std::net::SocketAddr, external_url: &str) -> Gateway {
-        let kubeconfig =
-            self.control_plane.service_account_kubeconfig(&self.own.name, "keyrota-gateway").await.unwrap();
+        let health = self.launch_gateway(listen, external_url).await;
+        let probe = reqwest::Client::builder().no_proxy().build().unwrap();
+        eventually("the gateway is ready", SOON, async || {
+            let answer = probe.get(format!("http://{health}/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+        let certificate = self.own_secrets().get("keyrota-gateway-tls").await.unwrap();
+        let ca = reqwest::Certificate::from_pem(text(&certificate, "ca.crt").as_bytes()).unwrap();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(SOON).build().unwrap();
+        let token_url = format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external");
+        Gateway { address: listen, token_url, http }
+    }
+
+    /// Starts a gateway without waiting for anything; where it answers probes.
+    pub(crate) async fn launch_gateway(
+        &mut self,
+        listen: std::net::SocketAddr,
+        external_url: &str,
+    ) -> std::net::SocketAddr {
+        let kubeconfig = match &self.gateway_kubeconfig {
+            Some(kubeconfig) => kubeconfig.clone(),
+            None => self.own_kubeconfig("keyrota-gateway").await,
+        };
         let health = free_address();
         let arguments = [
             "--kubeconfig",
-            kubeconfig.to_str().unwrap(),
+            &kubeconfig,
             "--operator-namespace",
             &self.own.name,
             "--watch-namespaces",
@@ -295,17 +318,20 @@ impl Operator {
         let arguments = config::parse(&[&arguments, flags.as_slice()].concat()).unwrap();
         let run = gateway::run(arguments, self.clock.clone(), told);
         self.gateways.push(tokio::spawn(run));
-        let probe = reqwest::Client::builder().no_proxy().build().unwrap();
-        eventually("the gateway is ready", SOON, async || {
-            let answer = probe.get(format!("http://{health}/readyz")).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        })
-        .await;
-        let certificate = self.own_secrets().get("keyrota-gateway-tls").await.unwrap();
-        let ca = reqwest::Certificate::from_pem(text(&certificate, "ca.crt").as_bytes()).unwrap();
-        let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(SOON).build().unwrap();
-        let token_url = format!("https://{listen}/avxapi/acctmgmt-get-service-token?gwsource=external");
-        Gateway { address: listen, token_url, http }
+        health
+    }
+
+    async fn own_kubeconfig(&self, account: &str) -> String {
+        let path = self.control_plane.service_account_kubeconfig(&self.own.name, account).await.unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// From the next start on gateways reach the API server by a link that a test can break.
+    pub(crate) async fn gateways_behind_a_link(&mut self) -> Link {
+        let client = plain_client(&self.own_kubeconfig("keyrota-gateway").await).await;
+        let link = Link::open(client, self.control_plane.data_dir()).await;
+        self.gateway_kubeconfig = Some(link.kubeconfig.to_str().unwrap().to_owned());
+        link
     }
 
     /// As SIGTERM would.
@@ -314,6 +340,7 @@ impl Operator {
         for gateway in self.gateways.drain(..) {
             gateway.await.unwrap().unwrap();
         }
+        self.stop_gateways.send_replace(false);
     }
 
     /// As a kill -9 would: no step more.
@@ -475,6 +502,15 @@ impl Drop for Operator {
     fn drop(&mut self) {
         self.controller.iter().chain(&self.gateways).for_each(JoinHandle::abort);
     }
+}
+
+/// Tries nothing again by itself.
+async fn plain_client(kubeconfig: &str) -> Client {
+    let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(file, &options).await.unwrap();
+    config.default_retry = false;
+    Client::try_from(config).unwrap()
 }
 
 /// What a controller with this `--health-listen` tells Prometheus; nothing when it does not answer (yet).

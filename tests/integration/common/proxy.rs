@@ -1,6 +1,7 @@
 //! A proxy between an operator and the real API server that can stop the operator's world before or after any of its
 //! writes. It injects faults and nothing else: every answer is the API server's.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,11 +63,7 @@ impl Proxy {
         let router = Router::new().fallback(forward).with_state(shared.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let kubeconfig = folder.join(format!("proxy-{}.kubeconfig", address.port()));
-        let text = format!(
-            "{{apiVersion: v1, kind: Config, current-context: p, clusters: [{{name: p, cluster: {{server: 'http://{address}'}}}}], \
-             contexts: [{{name: p, context: {{cluster: p, user: p}}}}], users: [{{name: p, user: {{}}}}]}}"
-        );
-        std::fs::write(&kubeconfig, text).unwrap();
+        std::fs::write(&kubeconfig, self::kubeconfig(address)).unwrap();
         Self { kubeconfig, shared, server }
     }
 
@@ -102,6 +99,14 @@ impl Proxy {
     pub(crate) async fn until_cut(&self) {
         self.shared.cut.notified().await;
     }
+}
+
+/// Leads to an API server at this address that asks for neither TLS nor a name.
+pub(crate) fn kubeconfig(address: SocketAddr) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Config, current-context: p, clusters: [{{name: p, cluster: {{server: 'http://{address}'}}}}], \
+         contexts: [{{name: p, context: {{cluster: p, user: p}}}}], users: [{{name: p, user: {{}}}}]}}"
+    )
 }
 
 impl Drop for Proxy {

@@ -12,7 +12,7 @@ use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyrota::controlplane::ControlPlane;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -132,6 +132,12 @@ impl TestIssuer {
         Self::of(control_plane, namespace, json!({"notifications": notifications})).await
     }
 
+    /// That trusts one foreign issuer, whichever: its External accounts are Ready.
+    pub(crate) async fn trusting(control_plane: &ControlPlane, namespace: &str) -> Self {
+        let trusted = json!([{"name": "cluster", "issuer": "https://kubernetes.default.svc", "kubernetes": true}]);
+        Self::of(control_plane, namespace, json!({"trustedIssuers": trusted})).await
+    }
+
     /// With this spec, besides the namespace.
     pub(crate) async fn of(control_plane: &ControlPlane, namespace: &str, mut spec: Value) -> Self {
         spec["namespaces"] = json!([namespace]);
@@ -142,6 +148,13 @@ impl TestIssuer {
         });
         issuers.create(&PostParams::default(), &serde_json::from_value(issuer).unwrap()).await.unwrap();
         Self { name: namespace.into(), config: control_plane.client_config() }
+    }
+
+    /// Merges a change into its spec.
+    pub(crate) async fn edit(&self, change: Value) {
+        let issuers: Api<keyrota::api::TokenIssuer> = Api::all(Client::try_from(self.config.clone()).unwrap());
+        let patch = Patch::Merge(json!({"spec": change}));
+        issuers.patch(&self.name, &PatchParams::default(), &patch).await.unwrap();
     }
 }
 
