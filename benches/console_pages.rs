@@ -33,15 +33,26 @@ fn main() {
             holdings.insert(Row::of(object));
         }
     }
-    println!("{} accounts, {ROUNDS} pages each; milliseconds: median, 99th percentile, bytes of the page", holdings.sizes().0);
+    println!(
+        "{} accounts, {ROUNDS} pages each; milliseconds: median, 99th percentile, bytes of the page",
+        holdings.sizes().0
+    );
     let everything = Sight::of("alice", Extent::Everything);
     let own = Sight::of("alice", Extent::Own);
     let floor = measured(|| holdings.find(&Query::parse("q=nothing-is-called-so"), now, |_| false).len());
     line("floor: every row once", &floor, 0);
     for (what, query) in QUERIES {
-        line(what, &measured(|| rendered(&holdings, &everything, query, now).len()), rendered(&holdings, &everything, query, now).len());
+        line(
+            what,
+            &measured(|| rendered(&holdings, &everything, query, now).len()),
+            rendered(&holdings, &everything, query, now).len(),
+        );
     }
-    line("only one's own", &measured(|| rendered(&holdings, &own, "", now).len()), rendered(&holdings, &own, "", now).len());
+    line(
+        "only one's own",
+        &measured(|| rendered(&holdings, &own, "", now).len()),
+        rendered(&holdings, &own, "", now).len(),
+    );
 }
 
 fn measured(mut page: impl FnMut() -> usize) -> Vec<Duration> {

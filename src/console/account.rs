@@ -36,7 +36,8 @@ pub async fn get(client: &Client, at: &Locator) -> Result<ServiceAccount, Proble
 /// # Errors
 /// As [`get`].
 pub async fn create(client: &Client, namespace: &str, object: Value) -> Result<(), Problem> {
-    let object: DynamicObject = serde_json::from_value(object).map_err(|_| Problem::broken("the form makes no object"))?;
+    let object: DynamicObject =
+        serde_json::from_value(object).map_err(|_| Problem::broken("the form makes no object"))?;
     let resource = ApiResource::erase::<ServiceAccount>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
     let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
@@ -199,7 +200,8 @@ mod tests {
         let asked = [(REGENERATE.to_owned(), "client-secret@2026-11-22T12:00:00Z".to_owned())];
         object.metadata.annotations = Some(asked.into());
         assert!(waiting(&object).is_some());
-        let handled = json!({"observedGeneration": 2, "clientId": "x", "handled": {"regenerateTime": "2026-11-22T12:00:00Z"}});
+        let handled =
+            json!({"observedGeneration": 2, "clientId": "x", "handled": {"regenerateTime": "2026-11-22T12:00:00Z"}});
         object.status = serde_json::from_value(handled).unwrap();
         assert_eq!(waiting(&object), None);
     }

@@ -265,8 +265,8 @@ impl Faults {
         }
         if faults.is_empty() {
             let about_name = ["AlreadyExists"].contains(&status.reason.as_str());
-            let about_namespace = status.code == 404
-                && status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
+            let about_namespace =
+                status.code == 404 && status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
             match (about_name, about_namespace) {
                 (true, _) => return Self::field("name", said(status)),
                 (_, true) => return Self::field("namespace", said(status)),
@@ -341,8 +341,14 @@ mod tests {
 
     #[test]
     fn what_is_no_number_goes_to_the_api_server_as_it_was_typed() {
-        let of = |text: &str| Form { validity: text.into(), ..Form::blank("shop") }.object()["spec"]["clientSecret"]["validityDays"].clone();
-        assert_eq!((of("9007199254740993"), of("1.5"), of("")), (json!(9_007_199_254_740_993_i64), json!("1.5"), json!("")));
+        let of = |text: &str| {
+            Form { validity: text.into(), ..Form::blank("shop") }.object()["spec"]["clientSecret"]["validityDays"]
+                .clone()
+        };
+        assert_eq!(
+            (of("9007199254740993"), of("1.5"), of("")),
+            (json!(9_007_199_254_740_993_i64), json!("1.5"), json!(""))
+        );
     }
 
     #[test]
@@ -368,7 +374,10 @@ mod tests {
         object.spec.authentication.external_client_id = Some("x".into());
         let fields = typed(&[("name", "b"), ("namespace", "bank"), ("client-id", "y"), ("description", "new")]);
         let form = Form::edited(&fields, &object);
-        assert_eq!((form.name.as_str(), form.namespace.as_str(), form.external, form.client_id.as_str()), ("a", "shop", true, "x"));
+        assert_eq!(
+            (form.name.as_str(), form.namespace.as_str(), form.external, form.client_id.as_str()),
+            ("a", "shop", true, "x")
+        );
         assert_eq!(Value::Object(form.change(&object)), json!({"description": "new"}));
     }
 
@@ -383,20 +392,26 @@ mod tests {
         let status = json!({"code": 422, "reason": "Invalid", "message": "all of it",
             "details": {"causes": [{"field": path, "message": "is wrong"}, {"field": "spec.userGroups[3]", "message": "so is this"}]}});
         let faults = Faults::of(&serde_json::from_value(status).unwrap());
-        assert_eq!((faults.at(field), faults.general.as_slice()), (["is wrong".to_owned()].as_slice(), ["so is this".to_owned()].as_slice()));
+        assert_eq!(
+            (faults.at(field), faults.general.as_slice()),
+            (["is wrong".to_owned()].as_slice(), ["so is this".to_owned()].as_slice())
+        );
     }
 
     #[rstest]
     #[case(json!({"code": 409, "reason": "AlreadyExists", "message": "there is one"}), "name", "there is one")]
     #[case(json!({"code": 404, "reason": "NotFound", "message": "namespaces \"x\" not found", "details": {"name": "x", "kind": "namespaces"}}), "namespace", "namespaces \"x\" not found")]
     fn a_refusal_without_causes_finds_its_field(#[case] status: Value, #[case] field: &str, #[case] text: &str) {
-        assert_eq!(Faults::of(&serde_json::from_value(status).unwrap()), Faults::field(
-            ["name", "namespace"].into_iter().find(|name| *name == field).unwrap(), text));
+        assert_eq!(
+            Faults::of(&serde_json::from_value(status).unwrap()),
+            Faults::field(["name", "namespace"].into_iter().find(|name| *name == field).unwrap(), text)
+        );
     }
 
     #[test]
     fn a_refusal_of_a_policy_is_said_above_the_form() {
-        let status = json!({"code": 403, "reason": "Forbidden", "message": "you may change only the accounts that you created"});
+        let status =
+            json!({"code": 403, "reason": "Forbidden", "message": "you may change only the accounts that you created"});
         let faults = Faults::of(&serde_json::from_value(status).unwrap());
         assert_eq!(faults.general, ["you may change only the accounts that you created"]);
     }

@@ -86,9 +86,7 @@ impl Problem {
     pub fn text(&self) -> String {
         match self {
             Self::SignIn { .. } => String::new(),
-            Self::NotFound => {
-                "The page does not exist, or the account is gone, or it is not yours to see.".to_owned()
-            }
+            Self::NotFound => "The page does not exist, or the account is gone, or it is not yours to see.".to_owned(),
             Self::Method => "Go back to the inventory and use its buttons.".to_owned(),
             Self::CrossSite => "Nothing was changed. Open the console itself and try there.".to_owned(),
             Self::Bad(what) => (*what).to_owned(),

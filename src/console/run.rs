@@ -101,8 +101,9 @@ pub async fn run(
     let authority = Arc::new(Authority::new(client, args.cluster.config().await?));
     let app = Arc::new(App { holdings: holdings.clone(), authority, sessions, clock, pace: guard::pace(), metrics });
     let origin = args.external_url.trim_end_matches('/');
-    let pages = guard::around(router::router(), app, origin, args.tls == TlsMode::Files)
-        .with_context(|| format!("--external-url {origin} is no origin: it must be https://HOST or https://HOST:PORT"))?;
+    let pages = guard::around(router::router(), app, origin, args.tls == TlsMode::Files).with_context(|| {
+        format!("--external-url {origin} is no origin: it must be https://HOST or https://HOST:PORT")
+    })?;
     let phase = Arc::new(Phase::default());
     let health = Health { holdings, pulses, phase: phase.clone(), registry };
     // Both ports are taken before anything else, so that a port in use is an error at once.

@@ -201,7 +201,8 @@ fn ticks(scale: &Scale) -> Vec<Tick> {
     let span = scale.to - scale.from;
     let short = span < 3 * 86_400;
     let tick = |part: i64| {
-        let time = Timestamp::from(chrono::DateTime::from_timestamp(scale.from + span * part / 8, 0).unwrap_or_default());
+        let time =
+            Timestamp::from(chrono::DateTime::from_timestamp(scale.from + span * part / 8, 0).unwrap_or_default());
         let label = if short { time.at().format("%-d %b %H:%M").to_string() } else { day(time) };
         Tick { x: scale.x(time), label }
     };

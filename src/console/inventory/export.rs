@@ -39,5 +39,9 @@ fn cell(column: Column, row: &Row) -> String {
 
 /// A cell that a spreadsheet would take for a formula is made text by an apostrophe before it (OWASP, CSV injection).
 fn harmless(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) { format!("'{text}") } else { text }
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
+        format!("'{text}")
+    } else {
+        text
+    }
 }

@@ -71,7 +71,9 @@ impl Query {
                 "namespace" => query.namespace = Some(value.to_owned()).filter(|name| !name.is_empty()),
                 "q" => value.clone_into(&mut query.search),
                 "status" => query.account = AccountState::ALL.into_iter().find(|state| state.key() == value),
-                "mode" => query.mode = [Mode::Internal, Mode::External].into_iter().find(|mode| mode_key(*mode) == value),
+                "mode" => {
+                    query.mode = [Mode::Internal, Mode::External].into_iter().find(|mode| mode_key(*mode) == value)
+                }
                 "secret" => query.secret = SecretState::ALL.into_iter().find(|state| state.key() == value),
                 "expiring" => query.within_days = value.parse().ok().filter(|days| (1..=3650).contains(days)),
                 "sort" => {

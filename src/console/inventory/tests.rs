@@ -73,7 +73,9 @@ fn what_one_may_not_see_is_not_found() {
 }
 
 #[rstest]
-#[case("namespace=shop&q=a+b&status=deleted&mode=external&secret=none&expiring=30&sort=-expiry&size=50&page=3&select=all")]
+#[case(
+    "namespace=shop&q=a+b&status=deleted&mode=external&secret=none&expiring=30&sort=-expiry&size=50&page=3&select=all"
+)]
 #[case("")]
 fn a_query_survives_its_url(#[case] raw: &str) {
     let query = Query::parse(raw);
@@ -138,7 +140,8 @@ fn the_columns_have_the_manuals_order_and_words() {
 #[test]
 fn a_row_prefers_what_the_admission_policy_vouches_for() {
     let mut object = account("shop", "a");
-    object.status = Some(ServiceAccountStatus { created_by: Some("mallory".into()), ..ServiceAccountStatus::default() });
+    object.status =
+        Some(ServiceAccountStatus { created_by: Some("mallory".into()), ..ServiceAccountStatus::default() });
     assert_eq!(Row::of(object.clone()).created_by, "mallory");
     by(&mut object, "alice");
     assert_eq!(Row::of(object.clone()).created_by, "alice");

@@ -48,7 +48,8 @@ pub async fn submit(State(app): State<Arc<App>>, visit: Visit, fields: Fields) -
     if !is_label(&form.namespace) {
         // It would become a part of the API server's path, so it cannot judge this one itself.
         let fault = "Enter the name of a namespace: lowercase letters, digits and hyphens, at most 63 of them.";
-        return render(&app, &visit, &form, &Faults::field("namespace", fault), None, StatusCode::UNPROCESSABLE_ENTITY).await;
+        return render(&app, &visit, &form, &Faults::field("namespace", fault), None, StatusCode::UNPROCESSABLE_ENTITY)
+            .await;
     }
     match account::create(&visit.session.client, &form.namespace, form.object()).await {
         Ok(()) => {

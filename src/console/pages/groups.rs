@@ -149,7 +149,8 @@ async fn lines(
             member,
             ticked: ticked.contains(&name),
             fixed: (!member && !may).then_some("You may not assign this group"),
-            missing: elsewhere.then(|| format!("It does not count here: it is limited to other issuers than {issuer}.")),
+            missing: elsewhere
+                .then(|| format!("It does not count here: it is limited to other issuers than {issuer}.")),
             name,
         })
     };

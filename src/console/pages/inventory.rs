@@ -100,7 +100,8 @@ pub async fn show(State(app): State<Arc<App>>, visit: Visit, RawQuery(raw): RawQ
     let page = page(app.holdings.find(&query, now, |row| sight.sees(row)), &query);
     app.metrics.listed(started.elapsed());
     let changeable = changeable(&rights, &page.rows).await?;
-    let no_adding = !rights.may(Ask::accounts("create", query.namespace.as_deref())).await? && query.namespace.is_some();
+    let no_adding =
+        !rights.may(Ask::accounts("create", query.namespace.as_deref())).await? && query.namespace.is_some();
     if !frame.partial {
         frame.flashes = session.take_flashes();
     }
@@ -206,7 +207,8 @@ fn view<'a>(
         add: format!("{INVENTORY}/new{add}"),
         no_adding,
         blind: sight.is_blind(),
-        limited: !shown.is_empty() && shown.iter().any(|name| sight.extent(name) == crate::console::rights::Extent::Own),
+        limited: !shown.is_empty()
+            && shown.iter().any(|name| sight.extent(name) == crate::console::rights::Extent::Own),
         frame,
         query,
         page,

@@ -159,12 +159,7 @@ pub async fn submit(visit: Visit, at: Locator, fields: Fields) -> Result<Respons
 }
 
 /// Somebody else changed the account since the form was shown: what was typed stays, and counts against the new state.
-async fn overtaken(
-    visit: &Visit,
-    at: &Locator,
-    object: &ServiceAccount,
-    form: Form,
-) -> Result<Response, Problem> {
+async fn overtaken(visit: &Visit, at: &Locator, object: &ServiceAccount, form: Form) -> Result<Response, Problem> {
     let generation = object.metadata.generation.unwrap_or_default();
     let faults = Faults::general(
         "The account was changed by somebody else since this form was opened. Your entries are still here: \

@@ -138,11 +138,7 @@ fn workloads(object: &ServiceAccount) -> Vec<String> {
 }
 
 /// Asks the controller for it, as the user, by the annotation that is meant for people.
-pub async fn regenerate(
-    visit: Visit,
-    at: Locator,
-    fields: Fields,
-) -> Result<Response, Problem> {
+pub async fn regenerate(visit: Visit, at: Locator, fields: Fields) -> Result<Response, Problem> {
     let what = What::of(&fields)?;
     let object = read(&visit, &at).await?;
     if !has_seen(&visit, &object) {
@@ -154,7 +150,12 @@ pub async fn regenerate(
     let now = Timestamp::from(visit.now);
     let time = last.filter(|last| *last <= now.saturating_add(TimeDelta::minutes(1))).map_or(now, |last| last.max(now));
     account::annotate(&visit.session.client, &object, REGENERATE, &format!("{}@{time}", what.key())).await?;
-    tracing::info!(user = visit.session.user.name, account = called(&object), what = what.key(), "regeneration asked for");
+    tracing::info!(
+        user = visit.session.user.name,
+        account = called(&object),
+        what = what.key(),
+        "regeneration asked for"
+    );
     let title = match what {
         What::Secret => "A new client secret was asked for.",
         What::ClientId => "A new client ID and a new client secret were asked for.",

@@ -18,11 +18,7 @@ use crate::console::visit::{Locator, Visit};
 pub const SHOWN_SECONDS: u32 = 30;
 
 /// Shows the credential, once; what was typed into the form meanwhile stays.
-pub async fn reveal(
-    visit: Visit,
-    at: Locator,
-    fields: Fields,
-) -> Result<Response, Problem> {
+pub async fn reveal(visit: Visit, at: Locator, fields: Fields) -> Result<Response, Problem> {
     let object = read(&visit, &at).await?;
     let credential = taken(&visit, &object, "ClientSecretShown", "looked at").await?;
     visit.session.note_shown(&object.uid().unwrap_or_default(), visit.now);
@@ -39,11 +35,7 @@ pub async fn reveal(
 }
 
 /// The credential as a file.
-pub async fn download(
-    visit: Visit,
-    at: Locator,
-    fields: Fields,
-) -> Result<Response, Problem> {
+pub async fn download(visit: Visit, at: Locator, fields: Fields) -> Result<Response, Problem> {
     let object = read(&visit, &at).await?;
     let as_env = match fields.get("as") {
         "env" => true,

@@ -105,7 +105,10 @@ async fn an_external_account_needs_a_client_id_and_has_no_secret() {
     let spec = operator.accounts().get("crawler").await.unwrap().spec;
     assert!(spec.client_secret.is_none() && spec.contact.is_none());
     let page = owner.get(&format!("/accounts/{tenant}/crawler")).await;
-    page.has("system:serviceaccount:shop:crawler").lacks("Client Secret Settings").lacks("Contact Information").lacks(">Show<");
+    page.has("system:serviceaccount:shop:crawler")
+        .lacks("Client Secret Settings")
+        .lacks("Contact Information")
+        .lacks(">Show<");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +180,10 @@ async fn text_stays_text_wherever_it_is_shown() {
         let encoded: String = form_urlencoded::byte_serialize(hostile.as_bytes()).collect();
         let mut everywhere: Vec<(&str, &str)> = form(hostile, hostile);
         everywhere.retain(|(name, _)| *name != "validity" && *name != "rotation");
-        everywhere.extend(["description", "validity", "rotation", "email", "client-id", "trusted-issuer"].map(|field| (field, hostile)));
+        everywhere.extend(
+            ["description", "validity", "rotation", "email", "client-id", "trusted-issuer"]
+                .map(|field| (field, hostile)),
+        );
         let preview = [everywhere.as_slice(), &[("intent", "preview")]].concat();
         let external = [everywhere.as_slice(), &[("intent", "preview"), ("external", "on")]].concat();
         let pages = [
@@ -194,7 +200,9 @@ async fn text_stays_text_wherever_it_is_shown() {
             owner.get(&format!("/accounts/{encoded}/{encoded}")).await,
         ];
         for page in pages.iter().filter(|page| !page.body.is_empty()) {
-            for tag in ["<script>alert", "<img", "<svg/onload", "<!--#", "' onfocus=", "\"javascript:", "></textarea><script"] {
+            for tag in
+                ["<script>alert", "<img", "<svg/onload", "<!--#", "' onfocus=", "\"javascript:", "></textarea><script"]
+            {
                 assert!(tag == "<img" || !page.body.contains(tag), "{tag} {}", page.body);
             }
             assert_eq!(page.body.matches("<img").count(), page.body.matches("<img src=\"/assets/").count());
@@ -242,7 +250,13 @@ async fn an_edit_holds_only_what_was_changed_and_never_overwrites_somebody_elses
     operator.ready("exporter", json!({})).await;
     let home = format!("/accounts/{tenant}/exporter");
     let edit = |description: &'static str, generation: &'static str| {
-        vec![("description", description), ("generation", generation), ("validity", "180"), ("rotation", "Automatic"), ("notify", "on")]
+        vec![
+            ("description", description),
+            ("generation", generation),
+            ("validity", "180"),
+            ("rotation", "Automatic"),
+            ("notify", "on"),
+        ]
     };
     assert_eq!(owner.post(&home, &edit("mine", "1")).await.location(), home);
     let after = operator.accounts().get("exporter").await.unwrap();

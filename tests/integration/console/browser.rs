@@ -32,7 +32,9 @@ fn chromium() -> Option<PathBuf> {
     let is_root = rustix::process::geteuid().is_root();
     if is_root && Command::new("apt-get").arg("--version").output().is_ok() {
         writeln!(std::io::stderr(), "installing chromium for the console's tests …").unwrap();
-        for arguments in [["update", "-q", "-y"].as_slice(), &["install", "-q", "-y", "--no-install-recommends", "chromium"]] {
+        for arguments in
+            [["update", "-q", "-y"].as_slice(), &["install", "-q", "-y", "--no-install-recommends", "chromium"]]
+        {
             let _ = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
         }
     }
@@ -114,28 +116,50 @@ async fn furnish(operator: &Operator, group: &str) {
         "rolloutRestart": [{"kind": "Deployment", "name": "billing"}],
     }))
     .await;
-    account("crawler", bob, json!({}), json!({
-        "description": "Crawls the catalogue, without a secret",
-        "authentication": {"mode": "External", "externalClientId": "system:serviceaccount:shop:crawler"},
-    }))
+    account(
+        "crawler",
+        bob,
+        json!({}),
+        json!({
+            "description": "Crawls the catalogue, without a secret",
+            "authentication": {"mode": "External", "externalClientId": "system:serviceaccount:shop:crawler"},
+        }),
+    )
     .await;
-    account("expired", bob, json!({}), json!({
-        "description": "Configured by hand in the partner's portal",
-        "clientSecret": {"validityDays": 90, "rotation": "Manual"}, "contact": {"email": "partners@example.com"},
-    }))
+    account(
+        "expired",
+        bob,
+        json!({}),
+        json!({
+            "description": "Configured by hand in the partner's portal",
+            "clientSecret": {"validityDays": 90, "rotation": "Manual"}, "contact": {"email": "partners@example.com"},
+        }),
+    )
     .await;
-    account("from-git", alice, json!({"argocd.argoproj.io/instance": "shop"}), json!({"description": "Kept in Git"})).await;
-    account("hostile", bob, json!({}), json!({"description": "<script>alert(1)</script>\"><img src=x onerror=alert(1)>"})).await;
+    account("from-git", alice, json!({"argocd.argoproj.io/instance": "shop"}), json!({"description": "Kept in Git"}))
+        .await;
+    account(
+        "hostile",
+        bob,
+        json!({}),
+        json!({"description": "<script>alert(1)</script>\"><img src=x onerror=alert(1)>"}),
+    )
+    .await;
     for number in 1..=12 {
-        let description = format!("Batch job number {number} of the nightly run, which imports orders and writes reports");
-        let spec = json!({"description": description, "enabled": number % 5 != 0, "contact": {"email": "batch@example.com"}});
+        let description =
+            format!("Batch job number {number} of the nightly run, which imports orders and writes reports");
+        let spec =
+            json!({"description": description, "enabled": number % 5 != 0, "contact": {"email": "batch@example.com"}});
         account(&format!("job-{number:02}"), alice, json!({}), spec).await;
     }
     for name in ["billing", "expired", "from-git", "hostile"] {
         operator.until(name, "made", |status| status.client_id.is_some()).await;
     }
     operator.accounts().delete("job-12", &DeleteParams::default()).await.unwrap();
-    eventually("a deleted account is remembered", SOON, async || (!operator.tombstones().await.is_empty()).then_some(())).await;
+    eventually("a deleted account is remembered", SOON, async || {
+        (!operator.tombstones().await.is_empty()).then_some(())
+    })
+    .await;
 }
 
 /// What takes months otherwise: written by hand once no controller is there to report what is true.
@@ -157,9 +181,7 @@ async fn aged(operator: &mut Operator) {
              "firstUsedTime": days(-129), "lastUsedTime": days(-60), "reason": "Created"}],
         "notifications": [notice(90, "Sent"), notice(60, "Sent"), notice(30, "Sent"), notice(7, "Pending"), notice(1, "Pending"), notice(-1, "Pending")],
     }});
-    let condition = |type_: &str, reason: &str, message: &str| {
-        json!({"type": type_, "status": "True", "reason": reason, "message": message, "observedGeneration": 1, "lastTransitionTime": days(-2)})
-    };
+    let condition = |type_: &str, reason: &str, message: &str| json!({"type": type_, "status": "True", "reason": reason, "message": message, "observedGeneration": 1, "lastTransitionTime": days(-2)});
     let expired = json!({"status": {
         "clientSecretStatus": "Inactive", "clientSecretExpiryTime": days(-2),
         "conditions": [condition("Ready", "Ready", "the credential is published"), condition("Expired", "ClientSecretExpired", "the client secret expired: raise spec.regenerate.clientSecret")],

@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use keyrota::clock::Clock;
+use keyrota::config;
 use keyrota::console;
 use keyrota::entropy::SystemEntropy;
-use keyrota::config;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use tokio::task::JoinHandle;
 

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{Console, OWNER, VIEWER, may_assign, person, user};
 use crate::common::operator::Operator;
-use crate::common::{eventually, namespace};
 use crate::common::operator::SOON;
+use crate::common::{eventually, namespace};
 
 /// An account that somebody created.
 async fn created_by(operator: &Operator, name: &str, creator: &str) {
@@ -29,13 +29,21 @@ async fn created_by(operator: &Operator, name: &str, creator: &str) {
 async fn holders_of_listown_see_their_own_accounts_on_the_page_in_searches_and_in_exports() {
     let operator = Operator::start().await;
     let tenant = &operator.tenant.name;
-    let rules = "[{apiGroups: [keyrota.dev], resources: [serviceaccounts], verbs: [listown, get, create, update, patch]}]";
+    let rules =
+        "[{apiGroups: [keyrota.dev], resources: [serviceaccounts], verbs: [listown, get, create, update, patch]}]";
     let token = person(&operator, tenant, "alice", rules).await;
     created_by(&operator, "hers", &user(tenant, "alice")).await;
     created_by(&operator, "his", &user(tenant, "bob")).await;
     let console = Console::start(&operator, &[], Arc::new(SystemClock)).await;
     let alice = console.signed_in(&token).await;
-    for path in ["/accounts", "/accounts?q=canary", "/accounts?status=active", "/accounts.csv", "/accounts.csv?q=canary", &format!("/accounts?namespace={tenant}")] {
+    for path in [
+        "/accounts",
+        "/accounts?q=canary",
+        "/accounts?status=active",
+        "/accounts.csv",
+        "/accounts.csv?q=canary",
+        &format!("/accounts?namespace={tenant}"),
+    ] {
         let answer = alice.get(path).await;
         assert_eq!(answer.status, 200);
         answer.has("canary-hers").lacks("canary-his");
@@ -60,17 +68,33 @@ async fn who_may_only_look_finds_everything_else_disabled_and_refused() {
     let key = format!("{tenant}/exporter/{}", account.metadata.uid.unwrap());
 
     let list = viewer.get(&format!("/accounts?namespace={tenant}")).await;
-    list.has(&format!("value=\"{key}\" aria-label=\"Select exporter in {tenant}\" disabled title=\"You may neither change"));
+    list.has(&format!(
+        "value=\"{key}\" aria-label=\"Select exporter in {tenant}\" disabled title=\"You may neither change"
+    ));
     list.has("You may not create accounts in this namespace").lacks("href=\"/accounts/new");
     let page = viewer.get(&home).await;
-    page.has("You may look, but not change anything.").has("cannot patch resource").has("You may not read the Secret exporter-credentials.");
+    page.has("You may look, but not change anything.")
+        .has("cannot patch resource")
+        .has("You may not read the Secret exporter-credentials.");
 
     let tries = [
-        (home.clone(), vec![("description", "after"), ("generation", "1"), ("validity", "180"), ("rotation", "Automatic"), ("notify", "on")]),
+        (
+            home.clone(),
+            vec![
+                ("description", "after"),
+                ("generation", "1"),
+                ("validity", "180"),
+                ("rotation", "Automatic"),
+                ("notify", "on"),
+            ],
+        ),
         (format!("{home}/secret"), vec![]),
         (format!("{home}/download"), vec![("as", "env")]),
         (format!("{home}/groups"), vec![("group", "x"), ("generation", "1")]),
-        ("/accounts/new".into(), vec![("namespace", tenant.as_str()), ("name", "another"), ("validity", "180"), ("rotation", "Automatic")]),
+        (
+            "/accounts/new".into(),
+            vec![("namespace", tenant.as_str()), ("name", "another"), ("validity", "180"), ("rotation", "Automatic")],
+        ),
     ];
     for (path, form) in tries {
         let answer = viewer.post(&path, &form).await;
@@ -80,7 +104,12 @@ async fn who_may_only_look_finds_everything_else_disabled_and_refused() {
     let regenerated = viewer.post(&format!("{home}/regenerate"), &[("what", "client-secret")]).await;
     assert_eq!((regenerated.status, regenerated.location()), (303, home.as_str()), "it was never shown");
     for action in ["disable", "delete"] {
-        let answer = viewer.post("/accounts/actions", &[("action", action), ("account", &key), ("confirmed", "yes"), ("back", "/accounts")]).await;
+        let answer = viewer
+            .post(
+                "/accounts/actions",
+                &[("action", action), ("account", &key), ("confirmed", "yes"), ("back", "/accounts")],
+            )
+            .await;
         assert_eq!(answer.status, 303);
         viewer.get("/accounts").await.has("Failed").has("is forbidden");
     }
@@ -119,7 +148,12 @@ async fn another_namespace_is_out_of_reach_by_any_address() {
     }
     // Paths that would lead elsewhere at the API server, had they been put together from what was sent.
     let walk = format!("/accounts/{tenant}/..%2f..%2f{}%2fserviceaccounts%2fvault", other.name);
-    for path in [walk.as_str(), "/accounts/%2e%2e/vault", &format!("/accounts/{tenant}%2f..%2f{}/vault", other.name), &format!("/accounts/{tenant}/a%00b")] {
+    for path in [
+        walk.as_str(),
+        "/accounts/%2e%2e/vault",
+        &format!("/accounts/{tenant}%2f..%2f{}/vault", other.name),
+        &format!("/accounts/{tenant}/a%00b"),
+    ] {
         assert_eq!(owner.get(path).await.status, 404, "{path}");
     }
     let keys = [format!("{}/vault/{uid}", other.name), format!("{tenant}/../{}/vault/{uid}", other.name)];
@@ -128,7 +162,8 @@ async fn another_namespace_is_out_of_reach_by_any_address() {
         assert_eq!(owner.post("/accounts/actions", &form).await.status, expected, "{key}");
     }
     assert!(theirs.get("vault").await.unwrap().metadata.deletion_timestamp.is_none());
-    let form = [("namespace", other.name.as_str()), ("name", "planted"), ("validity", "180"), ("rotation", "Automatic")];
+    let form =
+        [("namespace", other.name.as_str()), ("name", "planted"), ("validity", "180"), ("rotation", "Automatic")];
     assert_eq!(owner.post("/accounts/new", &form).await.status, 403);
     let walk = [("namespace", "a/../b"), ("name", "planted"), ("validity", "180"), ("rotation", "Automatic")];
     let answer = owner.post("/accounts/new", &walk).await;
@@ -222,7 +257,10 @@ async fn the_console_itself_can_read_no_secret_and_change_nothing() {
         }
         for verb in ["create", "update", "patch", "delete", "deletecollection", "impersonate"] {
             assert!(!may(verb, "keyrota.dev", "serviceaccounts", namespace).await, "{verb} accounts in {namespace}");
-            assert!(!may(verb, "", "events", namespace).await && !may(verb, "", "configmaps", namespace).await, "{verb}");
+            assert!(
+                !may(verb, "", "events", namespace).await && !may(verb, "", "configmaps", namespace).await,
+                "{verb}"
+            );
         }
         assert!(may("list", "keyrota.dev", "serviceaccounts", namespace).await, "what it is there for");
     }

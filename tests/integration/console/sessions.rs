@@ -60,7 +60,11 @@ async fn signing_in_renews_the_session_and_signing_out_ends_it_at_the_server() {
     let out = visitor.post("/signout", &[]).await;
     assert!(out.status == 303 && out.headers[SET_COOKIE].to_str().unwrap().contains("Max-Age=0"));
     let kept = visitor.get("/accounts").await;
-    assert_eq!((kept.status, kept.location()), (303, "/signin?next=%2Faccounts&ended="), "the cookie is worth nothing now");
+    assert_eq!(
+        (kept.status, kept.location()),
+        (303, "/signin?next=%2Faccounts&ended="),
+        "the cookie is worth nothing now"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +131,10 @@ async fn a_change_from_another_site_is_refused_whatever_it_is() {
         ("/accounts/actions".to_owned(), vec![("action", "delete"), ("confirmed", "yes"), ("account", key.as_str())]),
         ("/accounts/actions".to_owned(), vec![("action", "disable"), ("account", &key)]),
         ("/accounts/new".to_owned(), vec![("namespace", operator.tenant.name.as_str()), ("name", "evil")]),
-        (home.clone(), vec![("description", "evil"), ("generation", "1"), ("validity", "180"), ("rotation", "Automatic")]),
+        (
+            home.clone(),
+            vec![("description", "evil"), ("generation", "1"), ("validity", "180"), ("rotation", "Automatic")],
+        ),
         (format!("{home}/groups"), vec![("group", "evil"), ("generation", "1")]),
         (format!("{home}/secret"), vec![]),
         (format!("{home}/download"), vec![("as", "env")]),
@@ -175,9 +182,13 @@ async fn every_answer_is_guarded_and_no_page_is_kept() {
     assert_eq!(visitor.get("/nowhere").await.status, 404);
     assert_eq!(visitor.get("/accounts/actions").await.status, 405);
     let page = visitor.get("/accounts").await;
-    let asset = page.body.split("src=\"").find_map(|rest| rest.split('"').next().filter(|url| url.ends_with(".js"))).unwrap();
+    let asset =
+        page.body.split("src=\"").find_map(|rest| rest.split('"').next().filter(|url| url.ends_with(".js"))).unwrap();
     let script = visitor.get(asset).await;
-    assert_eq!((script.status, script.headers["cache-control"].to_str().unwrap()), (200, "public, max-age=31536000, immutable"));
+    assert_eq!(
+        (script.status, script.headers["cache-control"].to_str().unwrap()),
+        (200, "public, max-age=31536000, immutable")
+    );
     assert_eq!(visitor.get("/assets/0000000000000000/console.js").await.status, 404);
     assert_eq!(visitor.get("/assets/..%2f..%2fCargo.toml/x").await.status, 404);
     let large = visitor.post("/accounts/new", &[("description", &"x".repeat(70_000))]).await;
