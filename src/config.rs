@@ -72,6 +72,14 @@ impl ClusterArgs {
         Ok(pem::encode_many_config(&blocks, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF)))
     }
 
+    /// The way to the cluster that a client of one's own is made from, with the bounds that all clients here have.
+    ///
+    /// # Errors
+    /// As [`Self::client`].
+    pub async fn config(&self) -> anyhow::Result<kube::Config> {
+        configuration(self.kubeconfig.as_deref()).await
+    }
+
     async fn client_with(&self, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
         client_with(self.kubeconfig.as_deref(), read, write).await
     }
@@ -86,28 +94,31 @@ pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Client> {
 }
 
 async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config> {
-    match kubeconfig {
+    let mut config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path)
                 .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
-                .with_context(|| format!("the kubeconfig {} cannot be used", path.display()))
+                .with_context(|| format!("the kubeconfig {} cannot be used", path.display()))?
         }
         None => kube::Config::infer()
             .await
-            .context("no cluster found: run inside a Pod, set KUBECONFIG, or give --kubeconfig FILE"),
-    }
+            .context("no cluster found: run inside a Pod, set KUBECONFIG, or give --kubeconfig FILE")?,
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(CALL_TIMEOUT);
+    config.write_timeout = Some(CALL_TIMEOUT);
+    // Else the time that a connection lay idle in the pool counts against the next answer on it.
+    config.reset_reader_on_write = true;
+    Ok(config)
 }
 
 async fn client_with(kubeconfig: Option<&Path>, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
     let mut config = configuration(kubeconfig).await?;
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(read);
     config.write_timeout = Some(write);
-    // Else the time that a connection lay idle in the pool counts against the next answer on it.
-    config.reset_reader_on_write = true;
     kube::Client::try_from(config).context("cannot make a client for the cluster")
 }
 

@@ -4,12 +4,14 @@
 //! random source as parameters; what touches the world is thin.
 //!
 //! Layers, each importing only those to its right (held by the `layering` test):
-//! roles (`controller`, `gateway`, `doctor`, `demo`) → `index`, `mail`, `secrets`, `server`, `telemetry`, `config`, `clock` →
+//! roles (`controller`, `gateway`, `console`, `doctor`, `demo`) → `index`, `mail`, `secrets`, `server`, `telemetry`, `config`,
+//! `clock` →
 //! `domain` → `api`. `controlplane` provides a real Kubernetes for the demo and the tests.
 
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod controller;
 pub mod controlplane;
 pub mod crds;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use keyrota::clock::SystemClock;
+use keyrota::console::{self, ConsoleArgs};
 use keyrota::controller::{self, ControllerArgs};
 use keyrota::demo::{self, DemoArgs};
 use keyrota::doctor::{self, DoctorArgs};
@@ -33,6 +34,8 @@ enum Command {
     Controller(Box<ControllerArgs>),
     /// Trade credentials for tokens
     Gateway(Box<GatewayArgs>),
+    /// Show accounts in a browser, and let people work on theirs
+    Console(Box<ConsoleArgs>),
     /// Show it all at work, in a real Kubernetes control plane on this machine
     Demo(DemoArgs),
     /// Try out what Keyrota relies on, and say what is wrong
@@ -62,6 +65,10 @@ fn run(Cli { log, command }: Cli) -> anyhow::Result<()> {
         Command::Gateway(args) => {
             let _flushed_at_the_end = telemetry::start(&log)?;
             block_on(gateway::run(*args, clock, server::told_to_stop()))
+        }
+        Command::Console(args) => {
+            let _flushed_at_the_end = telemetry::start(&log)?;
+            block_on(console::run(*args, clock, entropy, server::told_to_stop()))
         }
         Command::Demo(args) => block_on(demo::run(args, &log)),
         Command::Doctor(args) => block_on(doctor::run(args, clock)),

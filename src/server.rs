@@ -21,7 +21,9 @@ use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub mod files;
 mod hasty;
+pub mod phase;
 pub mod probe;
 
 use hasty::Hasty;

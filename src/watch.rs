@@ -1,5 +1,7 @@
 //! Watches that go on: each with its own back-off, broken objects skipped, nothing of an object in a log.
 
+pub mod pulse;
+
 use std::fmt::Debug;
 use std::future;
 

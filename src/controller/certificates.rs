@@ -1,5 +1,5 @@
-//! The gateway's own CA and certificate, made when nobody gives one. Only the controller writes Secrets; the gateway
-//! reads the certificate, and never the CA's key.
+//! The gateway's own CA and certificate, and the console's, made when nobody gives one. Only the controller writes Secrets;
+//! the gateway reads its certificate, the console has its own mounted, and neither sees the CA's key.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,9 @@ const CA_SECRET: &str = "keyrota-gateway-ca";
 /// The Secret that the gateway serves from.
 pub const TLS_SECRET: &str = "keyrota-gateway-tls";
 
+/// The Secret that is mounted for the console.
+pub const CONSOLE_TLS_SECRET: &str = "keyrota-console-tls";
+
 const CA_LIFE: TimeDelta = TimeDelta::days(3650);
 const LEAF_LIFE: TimeDelta = TimeDelta::days(90);
 /// A certificate is renewed when a third of its life is left, as cert-manager does.
@@ -33,15 +36,31 @@ const NOT_AFTER: &str = "keyrota.dev/certificate-not-after";
 /// Annotation: the names it is for.
 const NAMES: &str = "keyrota.dev/certificate-names";
 
-/// Makes sure that a valid CA and a certificate for `names` exist, and returns the CA in PEM.
+/// Whose certificates are made here, and the names in them.
+#[derive(Clone, Debug, Default)]
+pub struct Ours {
+    /// The gateway's; none when somebody else makes it.
+    pub gateway: Option<Vec<String>>,
+    /// The console's; none when somebody else makes it.
+    pub console: Option<Vec<String>>,
+}
+
+/// Makes sure that what is ours exists and is valid. Returns the CA in PEM when the gateway's certificate is ours.
 ///
 /// # Errors
 /// When the API server cannot be asked, or a certificate not be made.
-pub async fn ensure(secrets: &Api<Secret>, names: &[String], now: DateTime<Utc>) -> Result<String, Error> {
+pub async fn ensure(secrets: &Api<Secret>, ours: &Ours, now: DateTime<Utc>) -> Result<Option<String>, Error> {
+    if ours.gateway.is_none() && ours.console.is_none() {
+        return Ok(None);
+    }
     let ca = ensure_ca(secrets, now).await?;
-    let wanted = Wanted { secret: TLS_SECRET.to_owned(), names, owner: None };
-    ensure_leaf(secrets, &ca, wanted, now).await?;
-    Ok(ca.0)
+    for (secret, names) in [(TLS_SECRET, &ours.gateway), (CONSOLE_TLS_SECRET, &ours.console)] {
+        if let Some(names) = names {
+            let wanted = Wanted { secret: secret.to_owned(), names, owner: None };
+            ensure_leaf(secrets, &ca, wanted, now).await?;
+        }
+    }
+    Ok(ours.gateway.is_some().then_some(ca.0))
 }
 
 /// Makes sure that a tenant's hosts have a certificate of their own, so that none of them is told the others' names.
@@ -87,7 +106,8 @@ async fn ensure_leaf(
     let end = now + LEAF_LIFE;
     let key = KeyPair::generate()?;
     let issuer = Issuer::from_ca_cert_pem(ca_pem, KeyPair::from_pem(ca_key)?)?;
-    let leaf = leaf_parameters(names, now, end)?.signed_by(&key, &issuer)?;
+    let role = if name == CONSOLE_TLS_SECRET { "keyrota-console" } else { "keyrota-gateway" };
+    let leaf = leaf_parameters(role, names, now, end)?.signed_by(&key, &issuer)?;
     let content = [("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem()), ("ca.crt", ca_pem.clone())];
     let mut object = object(&name, content.into(), end, &joined);
     if let Some(owner) = owner {
@@ -95,7 +115,7 @@ async fn ensure_leaf(
         object.owner_references_mut().push(owner);
     }
     write(secrets, existing, object).await?;
-    tracing::info!(secret = name, names = joined, not_after = %end, "made a certificate for the gateway");
+    tracing::info!(secret = name, names = joined, not_after = %end, "made a certificate");
     Ok(end)
 }
 
@@ -125,6 +145,7 @@ fn ca_parameters(now: DateTime<Utc>, end: DateTime<Utc>) -> CertificateParams {
 }
 
 fn leaf_parameters(
+    role: &str,
     names: &[String],
     now: DateTime<Utc>,
     end: DateTime<Utc>,
@@ -132,7 +153,7 @@ fn leaf_parameters(
     let mut parameters = CertificateParams::new(names)?;
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    parameters.distinguished_name.push(DnType::CommonName, "keyrota-gateway");
+    parameters.distinguished_name.push(DnType::CommonName, role);
     parameters.use_authority_key_identifier_extension = true;
     set_life(&mut parameters, now, end);
     Ok(parameters)

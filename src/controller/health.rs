@@ -13,8 +13,8 @@ use super::backlog::Backlog;
 use super::context::Stores;
 use super::metrics::{Inventory, Metrics};
 use super::notify;
-use super::pulse::{Pulse, Reading, stuck};
 use crate::server::probe::{self, Text, report};
+use crate::watch::pulse::{Pulse, Reading, stuck};
 
 /// What the probes look at. The loops need no look: the process ends with the first that does.
 pub struct Health {

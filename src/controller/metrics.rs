@@ -17,10 +17,10 @@ use prometheus_client::registry::{Registry, Unit};
 use super::backlog::{Backlog, Size};
 use super::context::Stores;
 use super::error::Error;
-use super::pulse::{Pulse, Sign, listened};
 use crate::api::service_account::{CredentialState, Reason};
 use crate::api::{ServiceAccount, Timestamp};
 use crate::domain::words;
+use crate::watch::pulse::{Pulse, Sign, listened};
 
 /// From a pass that finds nothing to do to one that waits for a slow API server.
 const BUCKETS: [f64; 12] = [0.000_5, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];

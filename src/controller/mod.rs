@@ -15,7 +15,6 @@ mod lease;
 mod metrics;
 mod notify;
 mod observe;
-mod pulse;
 mod reconcile;
 mod report;
 mod restart;

@@ -14,6 +14,7 @@ use kube::runtime::reflector::Store;
 use tokio::task::JoinSet;
 
 use super::backlog::Backlog;
+use super::certificates::Ours;
 use super::context::{Context, Settings};
 use super::deadlines::Deadlines;
 use super::health::{self, Health};
@@ -53,6 +54,11 @@ pub struct ControllerArgs {
     /// The identity of a gateway in the same Pod
     #[command(flatten)]
     pub identity_of_gateway: IdentityArgs,
+
+    /// Host names and addresses of the console's certificate, separated by commas: with any, a certificate for them is
+    /// kept in the Secret keyrota-console-tls, signed by the same CA as the gateway's [default: none]
+    #[arg(long, env = "KEYROTA_CONSOLE_NAMES", value_delimiter = ',', value_name = "NAMES")]
+    pub console_names: Vec<String>,
 
     /// Argon2id memory for generated secrets, in KiB
     #[arg(long, env = "KEYROTA_HASH_MEMORY_KIB", default_value_t = HashCost::GENERATED.memory_kib, value_name = "KIB")]
@@ -203,7 +209,10 @@ fn term(args: &ControllerArgs, context: Context, triggers: &Arc<Triggers>) -> Te
         namespaces: watches::namespaces(&args.cluster),
         concurrency: args.concurrency,
         usage_writes_per_second: args.usage_writes_per_second,
-        certificate: (args.gateway_certificate == "own").then(|| certificate_names(args)),
+        certificates: Ours {
+            gateway: (args.gateway_certificate == "own").then(|| certificate_names(args)),
+            console: console_names(args),
+        },
     }
 }
 
@@ -217,6 +226,13 @@ fn settings(args: &ControllerArgs, metrics: Metrics, client: &Client) -> anyhow:
         hash_cost: HashCost { memory_kib: args.hash_memory_kib, passes: args.hash_passes, lanes: 1 },
         tombstone_retention: TimeDelta::days(args.tombstone_days.into()),
     })
+}
+
+/// Empty names are what an unset environment variable gives.
+fn console_names(args: &ControllerArgs) -> Option<Vec<String>> {
+    let names = args.console_names.iter().map(|name| name.trim_matches(['[', ']']).to_owned());
+    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    (!names.is_empty()).then_some(names)
 }
 
 /// The names that a client in the cluster, on this machine, or at the external URL uses.

@@ -1,4 +1,4 @@
-//! What only a leader does: passes over accounts, sweeps, issuers, and the gateway's certificate. Everything of a term
+//! What only a leader does: passes over accounts, sweeps, issuers, and certificates. Everything of a term
 //! ends with it, its memory too: another leader may have written since.
 
 use std::future::Future;
@@ -47,8 +47,8 @@ pub struct Term {
     pub concurrency: u16,
     /// The write budget for what gateways report of uses.
     pub usage_writes_per_second: NonZeroU32,
-    /// The names in the gateway's own certificate; none when somebody else makes it.
-    pub certificate: Option<Vec<String>>,
+    /// The certificates that are made here.
+    pub certificates: certificates::Ours,
 }
 
 impl Term {
@@ -57,12 +57,12 @@ impl Term {
     /// # Errors
     /// When a loop ended that never does: only a restart helps.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificate } = self;
+        let Self { context, triggers, namespaces, concurrency, usage_writes_per_second, certificates } = self;
         context.backlog.begin(&context);
         let Inbox { lanes, everybody, issuers, membership, deleted, again } = triggers.open(&namespaces);
         // Before the first Secret is published, since the CA stands in it.
         tokio::select! {
-            () = make_certificate(&context, certificate.as_deref()) => {}
+            () = make_certificates(&context, &certificates) => {}
             () = shutdown.clone() => return Ok(()),
         }
         let mut loops = JoinSet::new();
@@ -75,7 +75,7 @@ impl Term {
         let used = triggers.clone();
         loops
             .spawn(usage::keep_merging(context.clone(), usage_writes_per_second, move |account| used.account(account)));
-        loops.spawn(from_time_to_time(context.clone(), certificate, triggers));
+        loops.spawn(from_time_to_time(context.clone(), certificates, triggers));
         let lanes = context.stores.accounts.iter().zip(lanes).map(|(store, single)| {
             let lane = Lane { store: store.clone(), single, everybody: everybody.clone() };
             lane.run(context.clone(), shutdown.clone(), concurrency)
@@ -128,15 +128,14 @@ async fn trigger_due(context: Arc<Context>, triggers: Arc<Triggers>) {
     context.deadlines.tell(|account| triggers.account(account)).await;
 }
 
-async fn make_certificate(context: &Context, names: Option<&[String]>) {
-    let Some(names) = names else { return };
+async fn make_certificates(context: &Context, ours: &certificates::Ours) {
     loop {
-        match certificates::ensure(&context.own_secrets(), names, context.clock.now()).await {
+        match certificates::ensure(&context.own_secrets(), ours, context.clock.now()).await {
             Ok(ca) => {
-                *context.ca.write() = Some(ca);
+                *context.ca.write() = ca;
                 return;
             }
-            Err(error) => tracing::warn!(%error, "the gateway's certificate could not be made; tried again in 2 s"),
+            Err(error) => tracing::warn!(%error, "a certificate could not be made; tried again in 2 s"),
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -168,15 +167,14 @@ async fn look_after_issuers(context: Arc<Context>, mut changed: watch::Receiver<
     }
 }
 
-/// At once and every minute: deletions that no watch told of, and a certificate that comes to its end.
-async fn from_time_to_time(context: Arc<Context>, certificate: Option<Vec<String>>, triggers: Arc<Triggers>) {
+/// At once and every minute: deletions that no watch told of, and certificates that come to their end.
+async fn from_time_to_time(context: Arc<Context>, ours: certificates::Ours, triggers: Arc<Triggers>) {
     loop {
         triggers.deleted(Deleted::Perhaps);
         context.clock.wait_until(context.clock.now() + TimeDelta::seconds(60)).await;
-        let Some(names) = &certificate else { continue };
-        match certificates::ensure(&context.own_secrets(), names, context.clock.now()).await {
-            Ok(ca) => *context.ca.write() = Some(ca),
-            Err(error) => tracing::warn!(%error, "the gateway's certificate could not be looked after"),
+        match certificates::ensure(&context.own_secrets(), &ours, context.clock.now()).await {
+            Ok(ca) => *context.ca.write() = ca,
+            Err(error) => tracing::warn!(%error, "a certificate could not be looked after"),
         }
     }
 }

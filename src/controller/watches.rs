@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 
 use super::context::Stores;
 use super::observe::parse_record;
-use super::pulse::Pulse;
 use super::triggers::{Deleted, Triggers};
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, TYPE_RECORD, TYPE_SIGNING_KEYS, TokenIssuer, UserGroup};
 use crate::config::ClusterArgs;
 use crate::watch;
+use crate::watch::pulse::Pulse;
 
 /// The namespaces to watch, one by one; or all at once.
 pub fn namespaces(cluster: &ClusterArgs) -> Vec<Option<String>> {

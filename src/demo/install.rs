@@ -13,6 +13,9 @@ use crate::crds;
 /// The operator namespace, and an identity with its own least rights for each role.
 pub const INSTALL: &str = include_str!("install.yaml");
 
+/// Whom the demo signs in as at the console.
+const VISITOR: &str = include_str!("visitor.yaml");
+
 /// In the order in which they make sense: a namespace before what is in it, issuers before accounts.
 const SAMPLES: [&str; 9] = [
     include_str!("../../crds/samples/namespace.yaml"),
@@ -31,7 +34,7 @@ pub async fn crds_and_roles(control_plane: &ControlPlane) -> anyhow::Result<()> 
     kubectl(control_plane, &["apply", "--server-side", "-f", "-"], &crds::manifest()?).await?;
     let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"];
     kubectl(control_plane, &established, &crds::manifest()?).await?;
-    kubectl(control_plane, &["apply", "--server-side", "-f", "-"], INSTALL).await
+    kubectl(control_plane, &["apply", "--server-side", "-f", "-"], &[INSTALL, VISITOR].join("\n---\n")).await
 }
 
 /// All of `crds/samples`.

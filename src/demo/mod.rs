@@ -1,6 +1,7 @@
-//! `keyrota demo`: a real Kubernetes API server on this machine, with the controller and the gateway at work in it, and
+//! `keyrota demo`: a real Kubernetes API server on this machine, with controller, gateway and console at work in it, and
 //! the main job done once before your eyes.
 
+mod browser;
 mod install;
 mod show;
 mod steps;
@@ -16,11 +17,13 @@ use tokio::task::JoinSet;
 
 use crate::clock::SystemClock;
 use crate::config;
+use crate::console::{self, ConsoleArgs};
 use crate::controller::{self, ControllerArgs};
 use crate::controlplane::{self, ControlPlane, Environment};
 use crate::entropy::SystemEntropy;
 use crate::gateway::{self, GatewayArgs};
 use crate::telemetry::{self, LogArgs};
+use browser::Files;
 pub use install::INSTALL;
 use steps::Steps;
 
@@ -43,6 +46,10 @@ pub struct DemoArgs {
     /// The gateway's port
     #[arg(long, default_value_t = 31443, value_name = "PORT")]
     pub port: u16,
+
+    /// The console's port
+    #[arg(long, default_value_t = 31444, value_name = "PORT")]
+    pub console_port: u16,
 }
 
 /// Runs the demo until it is interrupted, or once.
@@ -51,7 +58,8 @@ pub struct DemoArgs {
 /// The first step that fails, with the remedy. Everything that was started is stopped again.
 pub async fn run(args: DemoArgs, log: &LogArgs) -> anyhow::Result<()> {
     let mut steps = Steps::start();
-    check_port(args.port)?;
+    check_port("--port", args.port)?;
+    check_port("--console-port", args.console_port)?;
     let log_file =
         tempfile::Builder::new().prefix("keyrota-demo-").suffix(".log").tempfile().context("cannot make a log file")?;
     telemetry::start_in_file(log, log_file.reopen()?)?;
@@ -74,9 +82,9 @@ pub async fn run(args: DemoArgs, log: &LogArgs) -> anyhow::Result<()> {
 }
 
 /// Found out before minutes are spent on a control plane.
-fn check_port(port: u16) -> anyhow::Result<()> {
+fn check_port(flag: &str, port: u16) -> anyhow::Result<()> {
     std::net::TcpListener::bind(("127.0.0.1", port)).map(drop).with_context(|| {
-        format!("port {port} on 127.0.0.1 is taken: stop what listens there, or give --port another one")
+        format!("port {port} on 127.0.0.1 is taken: stop what listens there, or give {flag} another one")
     })
 }
 
@@ -90,20 +98,25 @@ async fn interrupted() -> anyhow::Result<()> {
 
 async fn in_cluster(args: &DemoArgs, control_plane: &ControlPlane, steps: &mut Steps) -> anyhow::Result<()> {
     install::crds_and_roles(control_plane).await?;
-    steps.done("CRDs, namespace keyrota-system, and an identity with its own rights for controller and gateway");
+    steps.done("CRDs, namespace keyrota-system, and an identity with its own rights for each role");
     let (stop, stopped) = watch::channel(false);
     let mut roles = JoinSet::new();
-    let health_port = free_port()?;
-    start_roles(args, control_plane, health_port, &stopped, &mut roles).await?;
+    let health = Health { gateway: free_port()?, console: free_port()? };
+    let files = Files::of(control_plane);
+    start_roles(args, control_plane, &health, &files, &stopped, &mut roles).await?;
     let shown = async {
         install::samples(control_plane).await?;
         steps.done("the samples of crds/samples applied");
         let account = token::wait_until_ready(control_plane, steps).await?;
         steps.done(&format!("the account {NAMESPACE}/{ACCOUNT} is Ready, its credential in the Secret {SECRET}"));
-        token::wait_for_gateway(health_port, steps).await?;
+        steps.until_ready("gateway", health.gateway).await?;
         let grant = token::get_and_verify(control_plane, args.port).await?;
         steps.done("a token from the gateway, with the manual's request, and verified with the issuer's key");
-        show::everything(args, control_plane, &account, &grant, health_port)
+        files.fill(control_plane).await?;
+        steps.until_ready("console", health.console).await?;
+        let visitor = browser::sign_in_token(control_plane).await?;
+        steps.done("the console, and a token to sign in with");
+        show::everything(args, control_plane, &account, &grant, &visitor, health.gateway)
     };
     tokio::select! {
         shown = shown => shown?,
@@ -126,15 +139,22 @@ fn ended_early(ended: Option<Result<anyhow::Result<()>, tokio::task::JoinError>>
     match ended {
         Some(Ok(Err(error))) => error,
         Some(Err(error)) => anyhow::Error::new(error).context("a role panicked"),
-        Some(Ok(Ok(()))) | None => anyhow::anyhow!("the controller or the gateway ended by itself"),
+        Some(Ok(Ok(()))) | None => anyhow::anyhow!("a role ended by itself"),
     }
 }
 
-/// The controller and the gateway, each under its own service account.
+/// Where the probes of the roles answer.
+struct Health {
+    gateway: u16,
+    console: u16,
+}
+
+/// The roles, each under its own service account.
 async fn start_roles(
     args: &DemoArgs,
     control_plane: &ControlPlane,
-    health_port: u16,
+    health: &Health,
+    files: &Files,
     stopped: &watch::Receiver<bool>,
     roles: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
@@ -148,9 +168,11 @@ async fn start_roles(
         &external_url,
         "--health-listen",
         "",
+        "--console-names",
+        "localhost,127.0.0.1,::1",
     ])?;
     let listen = format!("127.0.0.1:{}", args.port);
-    let health = format!("127.0.0.1:{health_port}");
+    let probes = format!("127.0.0.1:{}", health.gateway);
     let gateway: GatewayArgs = config::parse(&[
         "--kubeconfig",
         path(&as_gateway)?,
@@ -159,17 +181,44 @@ async fn start_roles(
         "--listen",
         &listen,
         "--health-listen",
-        &health,
+        &probes,
         "--drain",
         "0s",
     ])?;
+    let console = console_args(args, control_plane, health, files).await?;
     let wait = |mut stopped: watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     let clock = Arc::new(SystemClock);
     roles.spawn(controller::run(controller, clock.clone(), Arc::new(SystemEntropy), wait(stopped.clone())));
-    roles.spawn(gateway::run(gateway, clock, wait(stopped.clone())));
+    roles.spawn(gateway::run(gateway, clock.clone(), wait(stopped.clone())));
+    roles.spawn(console::run(console, clock, Arc::new(SystemEntropy), wait(stopped.clone())));
     Ok(())
+}
+
+async fn console_args(
+    args: &DemoArgs,
+    control_plane: &ControlPlane,
+    health: &Health,
+    files: &Files,
+) -> anyhow::Result<ConsoleArgs> {
+    let kubeconfig = control_plane.service_account_kubeconfig("keyrota-system", "keyrota-console").await?;
+    Ok(config::parse(&[
+        "--kubeconfig",
+        path(&kubeconfig)?,
+        "--external-url",
+        &format!("https://localhost:{}", args.console_port),
+        "--listen",
+        &format!("127.0.0.1:{}", args.console_port),
+        "--health-listen",
+        &format!("127.0.0.1:{}", health.console),
+        "--tls-cert-file",
+        path(&files.certificate)?,
+        "--tls-key-file",
+        path(&files.key)?,
+        "--drain",
+        "0s",
+    ])?)
 }
 
 fn path(path: &std::path::Path) -> anyhow::Result<&str> {

@@ -1,7 +1,7 @@
 //! What the demo prints, and writes to the info file, once everything is ready.
 
 use anyhow::Context;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::token::Grant;
@@ -20,6 +20,8 @@ struct Info {
     token_url: String,
     ca_file: String,
     metrics_url: String,
+    console_url: String,
+    console_token: String,
 }
 
 /// Prints the account, the request, the token and how to go on.
@@ -28,6 +30,7 @@ pub fn everything(
     control_plane: &ControlPlane,
     account: &ServiceAccount,
     grant: &Grant,
+    visitor: &SecretString,
     health_port: u16,
 ) -> anyhow::Result<()> {
     let ca_file = control_plane.data_dir().join("gateway-ca.crt");
@@ -40,6 +43,8 @@ pub fn everything(
         token_url: grant.token_url.clone(),
         ca_file: ca_file.display().to_string(),
         metrics_url: format!("http://127.0.0.1:{health_port}/metrics"),
+        console_url: format!("https://localhost:{}", args.console_port),
+        console_token: visitor.expose_secret().to_owned(),
     };
     print(args, control_plane, account, grant, &info);
     if let Some(path) = &args.info {
@@ -70,6 +75,13 @@ fn print(args: &DemoArgs, control_plane: &ControlPlane, account: &ServiceAccount
     println!("its token, decoded and verified:");
     println!("  {}", grant.decoded.0);
     println!("  {}", grant.decoded.1);
+    println!();
+    println!("console     {}", info.console_url);
+    if args.once {
+        println!("sign in     with the token that is shown without --once");
+    } else {
+        println!("sign in     {}", info.console_token);
+    }
     println!();
     println!("metrics     {}", info.metrics_url);
     println!("kubeconfig  export KUBECONFIG={}", info.kubeconfig);

@@ -58,29 +58,6 @@ pub async fn wait_until_ready(control_plane: &ControlPlane, steps: &Steps) -> an
     }
 }
 
-/// Waits until the gateway has its certificate and its lists.
-pub async fn wait_for_gateway(health_port: u16, steps: &Steps) -> anyhow::Result<()> {
-    let url = format!("http://127.0.0.1:{health_port}/readyz");
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-    let started = steps.elapsed();
-    let mut looks = 0_u32;
-    loop {
-        let state = match client.get(&url).send().await {
-            Ok(answer) if answer.status().is_success() => return Ok(()),
-            Ok(answer) => answer.text().await.unwrap_or_default(),
-            Err(_) => "it does not answer yet".into(),
-        };
-        if steps.elapsed() - started > PATIENCE {
-            bail!("the gateway is not ready after {} s: {}", PATIENCE.as_secs(), state.trim());
-        }
-        looks += 1;
-        if looks.is_multiple_of(20) {
-            steps.waiting(&format!("waiting for the gateway: {}", state.trim()));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// Reads the Secret, asks for a token exactly as the manual says, and verifies it.
 pub async fn get_and_verify(control_plane: &ControlPlane, port: u16) -> anyhow::Result<Grant> {
     let secrets: Api<Secret> = Api::namespaced(control_plane.client()?, NAMESPACE);

@@ -141,6 +141,13 @@ fn too_far(time: Timestamp, now: Timestamp) -> bool {
     time > now.saturating_add(TOLERATED_AHEAD)
 }
 
+/// When the annotation last asked for a regeneration, if it can be read.
+#[must_use]
+pub fn asked(object: &ServiceAccount) -> Option<Timestamp> {
+    let text = object.metadata.annotations.as_ref()?.get(api::REGENERATE)?;
+    parse_regenerate(text).ok().map(|(_, time)| time)
+}
+
 fn parse_regenerate(text: &str) -> Result<(bool, Timestamp), String> {
     let shape = "write client-secret@<RFC 3339 time> or client-id@<RFC 3339 time>";
     let (what, time) = text.split_once('@').ok_or_else(|| format!("{} has no @: {shape}", quoted(text)))?;

@@ -12,6 +12,8 @@ mod cluster;
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod controlplane;
 #[cfg(test)]
 mod crash_points;

@@ -191,6 +191,7 @@ impl Operator {
             .replace("keyrota-system", &own.name)
             .replace("{name: keyrota-controller}", &format!("{{name: keyrota-controller-{}}}", own.name))
             .replace("{name: keyrota-gateway}", &format!("{{name: keyrota-gateway-{}}}", own.name))
+            .replace("{name: keyrota-console}", &format!("{{name: keyrota-console-{}}}", own.name))
             .replace(
                 "kind: ClusterRole, name: keyrota-controller",
                 &format!("kind: ClusterRole, name: keyrota-controller-{}", own.name),
@@ -198,6 +199,10 @@ impl Operator {
             .replace(
                 "kind: ClusterRole, name: keyrota-gateway",
                 &format!("kind: ClusterRole, name: keyrota-gateway-{}", own.name),
+            )
+            .replace(
+                "kind: ClusterRole, name: keyrota-console",
+                &format!("kind: ClusterRole, name: keyrota-console-{}", own.name),
             );
         kubectl(control_plane, &["apply", "--server-side", "-f", "-"], &roles);
         let kubeconfig = control_plane.service_account_kubeconfig(&own.name, "keyrota-controller").await.unwrap();

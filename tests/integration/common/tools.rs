@@ -140,6 +140,7 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Where nothing may be left out.
 #[expect(clippy::disallowed_methods, reason = "only a test asks whether it runs in CI")]
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value == "true")

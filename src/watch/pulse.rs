@@ -20,6 +20,7 @@ pub const STUCK: Duration = Duration::from_secs(2 * WATCH_TIMEOUT.as_secs() + 15
 pub const HANGS: Duration = Duration::from_secs(120);
 
 /// The signs of life of one watch.
+#[derive(Debug)]
 pub struct Pulse {
     /// What is watched.
     pub watch: &'static str,
