@@ -190,7 +190,7 @@ fn key(name: &str) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{Clock, ManualClock};
     use crate::entropy::SystemEntropy;
 
     fn sessions() -> (Sessions, ManualClock) {
