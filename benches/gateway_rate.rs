@@ -14,9 +14,10 @@ mod load;
 mod serve;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use load::{Child, Connections, Load};
+use serve::Part;
 
 /// Accounts that ask in turn.
 const ACCOUNTS: usize = 1000;
@@ -38,23 +39,6 @@ struct Args {
     /// cargo bench says so
     #[arg(long)]
     bench: bool,
-}
-
-/// What runs in a process of its own, on core 0.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// The manual's endpoint and the standard one with ES256
-    Es256,
-    /// The standard endpoint with `EdDSA`
-    Eddsa,
-    /// The standard endpoint with RS256
-    Rs256,
-    /// As es256, with TLS
-    Tls,
-    /// The floor of every request
-    Echo,
-    /// Prints bare signatures and handshakes per second
-    Floors,
 }
 
 fn main() -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! The load generator, and the servers as children.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -80,8 +81,15 @@ impl Load {
         Self::new(accounts, keyrota::domain::paths::TOKEN, "grant_type=client_credentials", Connections::Kept)
     }
 
+    /// As a script in Lua says.
+    pub fn of(script: &str) -> anyhow::Result<Self> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(script.as_bytes())?;
+        Ok(Self { script: file })
+    }
+
     fn new(accounts: usize, path: &str, body: &str, connections: Connections) -> anyhow::Result<Self> {
-        let mut script = tempfile::NamedTempFile::new()?;
+        let mut script = String::new();
         let close = match connections {
             Connections::Kept => "",
             Connections::Afresh => ", [\"Connection\"] = \"close\"",
@@ -97,26 +105,30 @@ impl Load {
             )?;
         }
         writeln!(script, "end\nfunction request() at = at % {accounts} + 1 return all[at] end")?;
-        script.flush()?;
-        Ok(Self { script })
+        Self::of(&script)
     }
 }
 
 impl Child {
     /// Requests per second that it answered, all of them with success.
     pub fn wrk(&self, load: &Load, seconds: u64, connections: usize) -> anyhow::Result<f64> {
-        let output = pinned(1, Path::new("wrk"))
-            .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
-            .arg(load.script.path())
-            .arg(format!("{}/", self.origin))
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() || text.contains("Non-2xx") || text.contains("Socket errors") {
-            bail!("wrk met errors:\n{text}{}", String::from_utf8_lossy(&output.stderr));
-        }
-        let rate = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).context("wrk said no rate")?;
-        rate.trim().parse().context("wrk's rate is no number")
+        wrk(&self.origin, load, seconds, connections)
     }
+}
+
+/// Requests per second that a server answered, all of them with success.
+pub fn wrk(origin: &str, load: &Load, seconds: u64, connections: usize) -> anyhow::Result<f64> {
+    let output = pinned(1, Path::new("wrk"))
+        .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "-s"])
+        .arg(load.script.path())
+        .arg(format!("{origin}/"))
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || text.contains("Non-2xx") || text.contains("Socket errors") {
+        bail!("wrk met errors:\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let rate = text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).context("wrk said no rate")?;
+    rate.trim().parse().context("wrk's rate is no number")
 }
 
 /// A certificate for localhost and its key as PEM, and the certificate for those who shall trust it.

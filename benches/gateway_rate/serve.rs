@@ -10,6 +10,7 @@ use axum::serve::ListenerExt;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use bytes::Bytes;
+use clap::ValueEnum;
 use keyrota::api::{Algorithm, TokenIssuer};
 use keyrota::domain::keys::{Content, Keys, RING};
 use keyrota::domain::signing::{self, SigningKey};
@@ -23,7 +24,24 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::fixtures::{FakeLive, KEY, account, app, index};
-use crate::{ACCOUNTS, Part, credentials, load};
+use crate::{ACCOUNTS, credentials, load};
+
+/// What runs in a process of its own, on core 0.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The manual's endpoint and the standard one with ES256
+    Es256,
+    /// The standard endpoint with `EdDSA`
+    Eddsa,
+    /// The standard endpoint with RS256
+    Rs256,
+    /// As es256, with TLS
+    Tls,
+    /// The floor of every request
+    Echo,
+    /// Prints bare signatures and handshakes per second
+    Floors,
+}
 
 /// Runs until it is killed; the first line on standard output is the origin of its URLs.
 pub fn run(part: Part) -> anyhow::Result<()> {

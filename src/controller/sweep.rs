@@ -16,11 +16,12 @@ use super::context::Context;
 use super::error::Error;
 use super::observe::parse_record;
 use super::triggers::Deleted;
+use super::usage;
 use crate::api::{MANAGED_BY, MANAGER, ServiceAccount, Timestamp};
 use crate::domain::names;
 use crate::domain::record::{Owner, Record};
 
-/// Looks at every record once, and at every tombstone.
+/// Looks at every record once, at every tombstone and at every usage report.
 pub async fn all(context: &Context) -> Result<(), Error> {
     let mut outcome = Ok(());
     for secret in context.stores.records.state() {
@@ -30,7 +31,7 @@ pub async fn all(context: &Context) -> Result<(), Error> {
             outcome = outcome.and(bury(context, &secret, &record).await);
         }
     }
-    outcome.and(forget_old_tombstones(context).await)
+    outcome.and(forget_old_tombstones(context).await).and(usage::forget_old_reports(context).await)
 }
 
 /// Looks at the record of one account that a watch saw deleted.

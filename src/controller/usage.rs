@@ -6,22 +6,30 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::ConfigMap;
+use chrono::TimeDelta;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
+use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::calls::{call, find};
 use super::context::Context;
+use super::error::Error;
 use super::observe::parse_record;
-use crate::api::{ServiceAccount, Timestamp};
+use crate::api::{ServiceAccount, ServiceAccountStatus, Timestamp};
 use crate::domain::names;
 use crate::domain::record::Owner;
 use crate::domain::usage::{Report, Uses, merge};
 use crate::watch;
+
+/// How long a report that nobody renews is kept.
+const KEPT: TimeDelta = TimeDelta::days(1);
 
 /// Reported uses on their way into status.
 #[derive(Default)]
@@ -135,10 +143,7 @@ fn stalest(context: &Context) -> Option<Owner> {
     context.usage.waiting.lock().retain(|uid, uses| {
         let Some((owner, account)) = account_of(context, uid) else { return true };
         let status = account.status.clone().unwrap_or_default();
-        let news = uses.iter().any(|(version, used)| match status.credentials.iter().find(|c| c.version == *version) {
-            Some(credential) => !used.is_shown_by(credential),
-            None => status.last_access_time < Some(used.last),
-        });
+        let news = !are_shown(uses, &status);
         if news && best.as_ref().is_none_or(|(time, _)| status.last_access_time < *time) {
             best = Some((status.last_access_time, owner));
         }
@@ -147,10 +152,56 @@ fn stalest(context: &Context) -> Option<Owner> {
     best.map(|(_, owner)| owner)
 }
 
+fn are_shown(uses: &Uses, status: &ServiceAccountStatus) -> bool {
+    uses.iter().all(|(version, used)| match status.credentials.iter().find(|c| c.version == *version) {
+        Some(credential) => used.is_shown_by(credential),
+        None => status.last_access_time >= Some(used.last),
+    })
+}
+
+/// Deletes the reports of gateways that are gone: each Pod has a name of its own, and leaves one. A gateway that only had
+/// nothing to tell makes it anew.
+pub async fn forget_old_reports(context: &Context) -> Result<(), Error> {
+    // Before the first list all records would seem to be gone.
+    let Some(Ok(())) = context.stores.records.wait_until_ready().now_or_never() else { return Ok(()) };
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.settings.operator_namespace);
+    let selector = ListParams::default().labels(&format!("{}=true", names::LABEL_USAGE));
+    for report in call(|| "list the usage reports".into(), api.list(&selector)).await?.items {
+        if !is_over(context, &report) {
+            continue;
+        }
+        let ObjectMeta { name, uid, resource_version, .. } = report.metadata;
+        let name = name.unwrap_or_default();
+        let parameters =
+            DeleteParams { preconditions: Some(Preconditions { uid, resource_version }), ..DeleteParams::default() };
+        match find(|| format!("delete the usage report {name}"), api.delete(&name, &parameters)).await {
+            Err(error) if !error.is_race() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a report is old, and status shows all that it tells.
+fn is_over(context: &Context, report: &ConfigMap) -> bool {
+    let field = |key: &str| report.data.as_ref().and_then(|data| data.get(key)).map(String::as_str);
+    let written = field("time").and_then(|time| Timestamp::parse(time).ok());
+    let old = written.is_some_and(|time| time.saturating_add(KEPT) <= context.clock.timestamp());
+    let shown = |(uid, uses): &(String, Uses)| match account_of(context, uid) {
+        Some((_, account)) => are_shown(uses, &account.status.clone().unwrap_or_default()),
+        None => record_of(context, uid).is_none(),
+    };
+    old && Report::parse(field(names::USAGE_KEY).unwrap_or_default())
+        .is_ok_and(|report| report.0.into_iter().all(|told| shown(&told)))
+}
+
+fn record_of(context: &Context, uid: &str) -> Option<Arc<Secret>> {
+    context.stores.records.get(&ObjectRef::new(&names::record(uid)).within(&context.settings.operator_namespace))
+}
+
 /// An account by its UID, through its record.
 fn account_of(context: &Context, uid: &str) -> Option<(Owner, Arc<ServiceAccount>)> {
-    let key = ObjectRef::new(&names::record(uid)).within(&context.settings.operator_namespace);
-    let record = parse_record(context.stores.records.get(&key)?.as_ref()).ok()?;
+    let record = parse_record(record_of(context, uid)?.as_ref()).ok()?;
     let account = context.account(&record.account.namespace, &record.account.name)?;
     (account.metadata.uid.as_deref() == Some(uid)).then_some((record.account, account))
 }

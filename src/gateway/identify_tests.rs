@@ -1,5 +1,7 @@
 //! Both endpoints in process: assertions, and the limits on failures.
 
+use std::time::Instant;
+
 use futures::future::join_all;
 use http::Request;
 use http::request::Builder;
@@ -9,6 +11,7 @@ use serde_json::json;
 use super::*;
 use crate::domain::assertion::ASSERTION_TYPE;
 use crate::domain::assertion::samples::{EC, OTHER};
+use crate::gateway::endpoint::LIMITED_TIME;
 use crate::gateway::endpoint::tests::*;
 use crate::index::Item;
 use crate::index::testing::{account, issuer, present};
@@ -116,14 +119,16 @@ async fn guess(setting: &Setting, client_id: &str, times: usize) -> Vec<u16> {
 }
 
 #[tokio::test]
-async fn after_ten_failures_nothing_is_hashed_any_more_and_who_was_verified_is_served() {
+async fn after_ten_failures_nothing_is_hashed_any_more_answers_are_held_back_and_who_was_verified_is_served() {
     let setting = trusting();
     let grant = "grant_type=client_credentials";
     assert_eq!(ask(&setting, basic(ID, SECRET), grant).await.0, 200);
     assert_eq!(guess(&setting, ID, 10).await, [401; 10]);
     let hashed = setting.metrics.verifications.get();
+    let began = Instant::now();
     let (status, headers, answer) = ask(&setting, basic(ID, "another"), grant).await;
     assert_eq!((status, &answer["error"]), (429, &json!("temporarily_unavailable")));
+    assert!(began.elapsed() >= LIMITED_TIME, "whoever floods is slowed down");
     assert!(headers.contains_key("retry-after"));
     assert_eq!(setting.metrics.verifications.get(), hashed);
     assert_eq!(ask(&setting, basic(ID, SECRET), grant).await.0, 200);

@@ -219,6 +219,20 @@ async fn strangers(gateway: Arc<Gateway>, number: usize, over: Arc<AtomicBool>, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_has_fallen_silent_is_noticed_and_what_it_missed_is_listed() {
+    let (mut operator, mut link, warm) = setting().await;
+    let gateway = warmed(&mut operator, &warm).await;
+    link.becomes(State::WithoutWatches).await;
+    operator.edit("warm", json!({"spec": {"enabled": false}})).await;
+    gateway.serves(&warm).await;
+    // No watch says it: after 35 s of silence a list does.
+    eventually("what is disabled is refused", 3 * SOON, async || {
+        (gateway.ask(BOTH[0], &warm).await == Answer::of(400, "ACCT_SA_003")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_an_api_server_for_longer_than_max_stale_nobody_is_served_until_it_is_back() {
     let (mut operator, clock) = Operator::on_manual_clock().await;
     let mut link = operator.gateways_behind_a_link().await;

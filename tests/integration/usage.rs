@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use k8s_openapi::api::core::v1::ConfigMap;
 use keyrota::api::ConditionStatus;
 use keyrota::api::service_account::CredentialState;
 use keyrota::clock::{Clock, ManualClock, SystemClock};
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::json;
 
 use super::common::eventually;
@@ -129,4 +132,12 @@ async fn what_replicas_saw_is_one_and_a_restart_of_all_of_them_loses_nothing_of_
         let credential = &used.credentials[0];
         assert_eq!((credential.first_used_time, credential.last_used_time), (Some(first), Some(last)), "{name}");
     }
+
+    // Gateways of other names may have come instead of these: what they left is kept for a day, and not for ever.
+    let reports: Api<ConfigMap> = Api::namespaced(operator.client.clone(), &operator.own.name);
+    let selector = ListParams::default().labels("keyrota.dev/usage-report=true");
+    let left = async || reports.list(&selector).await.unwrap().items.len();
+    assert_eq!(left().await, 2);
+    clock.advance(TimeDelta::hours(25));
+    eventually("the reports of gateways that are gone go", SOON, async || (left().await == 0).then_some(())).await;
 }

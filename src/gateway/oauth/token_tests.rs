@@ -175,6 +175,12 @@ async fn every_failed_authentication_is_answered_alike_whichever_way_was_used(
 #[case::compressed(basic(ID, SECRET).header(CONTENT_ENCODING, "gzip"), GRANT, 400, "invalid_request")]
 #[case::a_scope_that_nobody_gave(basic(ID, SECRET), "grant_type=client_credentials&scope=admin", 400, "invalid_scope")]
 #[case::a_malformed_scope(basic(ID, SECRET), "grant_type=client_credentials&scope=a%22b", 400, "invalid_scope")]
+#[case::line_ends_in_a_scope(
+    basic(ID, SECRET),
+    "grant_type=client_credentials&scope=a%0D%0ASet-Cookie:%20x",
+    400,
+    "invalid_scope"
+)]
 #[case::another_audience(basic(ID, SECRET), "grant_type=client_credentials&audience=x", 400, "invalid_target")]
 #[case::another_resource(basic(ID, SECRET), "grant_type=client_credentials&resource=https://x", 400, "invalid_target")]
 #[tokio::test]
