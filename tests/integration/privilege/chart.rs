@@ -17,7 +17,9 @@ const COMPONENTS: [&str; 2] = ["keyrota-controller", "keyrota-gateway"];
 pub(super) fn rendered(values: &[&str]) -> Option<String> {
     let mut helm = Command::new(helm()?);
     helm.args(["template", "keyrota"]).arg(checkout("charts/keyrota")).args(["--namespace", OWN]);
-    values.iter().for_each(|value| drop(helm.args(["--set", value])));
+    for value in values {
+        helm.args(["--set", value]);
+    }
     Some(run(&mut helm))
 }
 
