@@ -89,7 +89,7 @@ fn account(number: usize) -> serde_json::Value {
         .unwrap_or_default(),
         status: serde_json::from_value(json!({
             "observedGeneration": 1, "clientId": format!("{number:08x}-0000-4000-8000-000000000000"),
-            "accountStatus": if number % 7 == 0 { "Inactive" } else { "Active" }, "clientSecretStatus": "Active",
+            "accountStatus": if number.is_multiple_of(7) { "Inactive" } else { "Active" }, "clientSecretStatus": "Active",
             "clientSecretExpiryTime": format!("2027-02-{day:02}T12:00:00Z"), "lastAccessTime": format!("2026-11-{:02}T12:00:00Z", day.min(22)),
         }))
         .ok(),

@@ -39,7 +39,7 @@ enum Command {
     /// Show it all at work, in a real Kubernetes control plane on this machine
     Demo(DemoArgs),
     /// Try out what Keyrota relies on, and say what is wrong
-    Doctor(DoctorArgs),
+    Doctor(Box<DoctorArgs>),
 }
 
 fn main() -> ExitCode {
@@ -71,7 +71,7 @@ fn run(Cli { log, command }: Cli) -> anyhow::Result<()> {
             block_on(console::run(*args, clock, entropy, server::told_to_stop()))
         }
         Command::Demo(args) => block_on(demo::run(args, &log)),
-        Command::Doctor(args) => block_on(doctor::run(args, clock)),
+        Command::Doctor(args) => block_on(doctor::run(*args, clock)),
     }
 }
 

@@ -127,7 +127,7 @@ pub fn is_label(text: &str) -> bool {
 }
 
 fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(|label| is_label(label))
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 impl FromRequestParts<Arc<App>> for Locator {

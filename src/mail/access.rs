@@ -18,7 +18,7 @@ pub(super) enum Source {
     /// Files of this container, or no login at all.
     Files { trust: Option<Trust>, login: Option<LoginFiles> },
     /// A Secret.
-    Secret(LiveSecret),
+    Secret(Box<LiveSecret>),
 }
 
 /// The certificates that the server's is checked against.
@@ -52,7 +52,7 @@ impl Source {
         if let Some(name) = &args.smtp_secret {
             in_the_clear(args.smtp_tls)?;
             let client = client.context("--smtp-secret needs a cluster")?;
-            return Ok(Self::Secret(LiveSecret::new(name.clone(), client)));
+            return Ok(Self::Secret(Box::new(LiveSecret::new(name.clone(), client))));
         }
         let login = login_files(args)?;
         if let Some(login) = &login {

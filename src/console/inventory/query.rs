@@ -98,7 +98,9 @@ impl Query {
     pub fn to_url(&self) -> String {
         let usual = Self::default();
         let mut out = form_urlencoded::Serializer::new(String::new());
-        let mut put = |key: &str, value: Option<&str>| drop(value.map(|value| out.append_pair(key, value)));
+        let mut put = |key: &str, value: Option<&str>| {
+            out.extend_pairs(value.map(|value| (key, value)));
+        };
         put("namespace", self.namespace.as_deref());
         put("q", Some(self.search.as_str()).filter(|text| !text.is_empty()));
         put("status", self.account.map(AccountState::key));

@@ -54,7 +54,7 @@ impl Ways {
     /// When they contradict each other, or a file cannot be read.
     pub fn new(args: &NoticeArgs, client: &Client) -> anyhow::Result<Self> {
         let keys = match (&args.webhook_secret, &args.webhook_key_file) {
-            (Some(name), _) => Some(KeySource::Secret(LiveSecret::new(name.clone(), client))),
+            (Some(name), _) => Some(KeySource::Secret(Box::new(LiveSecret::new(name.clone(), client)))),
             (None, Some(file)) => Some(KeySource::Known(Keys::read(file)?)),
             (None, None) => None,
         };

@@ -39,7 +39,7 @@ pub enum KeySource {
     /// They were read at the start.
     Known(Keys),
     /// From the key `keys` of a Secret, for every notice.
-    Secret(LiveSecret),
+    Secret(Box<LiveSecret>),
 }
 
 impl KeySource {
