@@ -231,6 +231,8 @@ words! {
         SECRET_UPDATED "SecretUpdated" "The Secret was written again around the same credential."
         EXPIRY_MOVED "ExpiryMoved" "An edit of `validityDays` moved the expiry."
         ROLLOUT_RESTARTED "RolloutRestarted" "Workloads were restarted to take up a new credential."
+        SECRET_SHOWN "ClientSecretShown" "Somebody looked at the client secret in the console."
+        SECRET_DOWNLOADED "ClientSecretDownloaded" "Somebody downloaded the client secret in the console."
     }
     "ServiceAccount" "Event" Tone::Warning => {
         PREVIOUS_IN_USE "PreviousSecretInUse" "The condition has become true."

@@ -13,6 +13,7 @@ use crate::console::fields::Fields;
 use crate::console::form::Form;
 use crate::console::problem::Problem;
 use crate::console::visit::{Locator, Visit};
+use crate::domain::words;
 
 /// How long a secret stays on the screen.
 pub const SHOWN_SECONDS: u32 = 30;
@@ -20,7 +21,7 @@ pub const SHOWN_SECONDS: u32 = 30;
 /// Shows the credential, once; what was typed into the form meanwhile stays.
 pub async fn reveal(visit: Visit, at: Locator, fields: Fields) -> Result<Response, Problem> {
     let object = read(&visit, &at).await?;
-    let credential = taken(&visit, &object, "ClientSecretShown", "looked at").await?;
+    let credential = taken(&visit, &object, words::SECRET_SHOWN.reason(), "looked at").await?;
     visit.session.note_shown(&object.uid().unwrap_or_default(), visit.now);
     let form = fields.has("validity").then(|| Form::edited(&fields, &object));
     let shown = Shown { form, credential: Some(&credential), ..Shown::default() };
@@ -42,7 +43,7 @@ pub async fn download(visit: Visit, at: Locator, fields: Fields) -> Result<Respo
         "kubectl" => false,
         _ => return Err(Problem::Bad("A credential is downloaded as env or as kubectl.")),
     };
-    let credential = taken(&visit, &object, "ClientSecretDownloaded", "downloaded").await?;
+    let credential = taken(&visit, &object, words::SECRET_DOWNLOADED.reason(), "downloaded").await?;
     visit.session.note_shown(&object.uid().unwrap_or_default(), visit.now);
     let (text, suffix) = if as_env { (credential.env(), "env") } else { (credential.kubectl(&object)?, "sh") };
     let file = format!("attachment; filename=\"{}.{suffix}\"", at.name);

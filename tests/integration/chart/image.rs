@@ -17,8 +17,8 @@ fn dockerfile() -> String {
 
 /// The last line that starts with `instruction`, without it.
 fn last<'a>(dockerfile: &'a str, instruction: &str) -> &'a str {
-    let lines = dockerfile.lines().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
-    lines.last().unwrap_or_else(|| panic!("no {instruction}"))
+    let mut lines = dockerfile.lines().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
+    lines.next_back().unwrap_or_else(|| panic!("no {instruction}"))
 }
 
 #[test]
