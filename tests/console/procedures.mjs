@@ -175,8 +175,10 @@ export default async function () {
     await page.getByText(`1–10 of ${total}`).waitFor();
     await page.getByRole("link", { name: "Next page" }).click();
     await page.getByText(`11–${Math.min(20, total)} of ${total}`).waitFor();
-    await page.getByRole("link", { name: "Last page" }).click();
     await page.getByRole("link", { name: "Previous page" }).click();
+    await page.getByText(`1–10 of ${total}`).waitFor();
+    await page.getByRole("link", { name: "Last page" }).click();
+    await page.getByRole("link", { name: "First page" }).click();
     await page.getByRole("link", { name: "Refresh" }).click();
     await page.locator(".count").waitFor();
     await shot(page, "inventory-page");

@@ -55,7 +55,13 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("input[type=checkbox]")) count();
   event.target.closest("[data-submit-on-change]")?.requestSubmit();
 });
+// Showing and hiding exchange the button that was pressed: who pressed it by keyboard goes on where they were.
+let inCredential = false;
+document.addEventListener("focusin", (event) => { inCredential = event.target.closest("#credential") !== null; });
+function land() {
+  if (inCredential && document.activeElement === document.body) document.querySelector("#credential [data-land]")?.focus();
+}
 // A page that comes back from the browser's memory must not show a secret again.
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-new MutationObserver(count).observe(document.querySelector("#main"), { childList: true, subtree: true });
+new MutationObserver(() => { count(); land(); }).observe(document.querySelector("#main"), { childList: true, subtree: true });
 count();

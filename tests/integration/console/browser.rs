@@ -152,7 +152,7 @@ async fn furnish(operator: &Operator, group: &str) {
             json!({"description": description, "enabled": number % 5 != 0, "contact": {"email": "batch@example.com"}});
         account(&format!("job-{number:02}"), alice, json!({}), spec).await;
     }
-    for name in ["billing", "expired", "from-git", "hostile"] {
+    for name in ["billing", "expired", "from-git", "hostile", "job-12"] {
         operator.until(name, "made", |status| status.client_id.is_some()).await;
     }
     operator.accounts().delete("job-12", &DeleteParams::default()).await.unwrap();
