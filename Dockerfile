@@ -12,12 +12,12 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc g++ make \
     && rm -rf /var/lib/apt/lists/*
 
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY Cargo.toml Cargo.lock rust-toolchain.toml askama.toml ./
 COPY src ./src
 COPY crds/samples ./crds/samples
 # Cargo wants to see every target that Cargo.toml names. The toolchain of rust-toolchain.toml is the image's.
 RUN mkdir -p tests/integration benches \
-    && touch tests/integration/main.rs benches/gateway_rate.rs benches/gateway_under_load.rs benches/keycloak_peer.rs \
+    && touch tests/integration/main.rs benches/console_pages.rs benches/gateway_rate.rs benches/gateway_under_load.rs benches/keycloak_peer.rs \
     && RUSTUP_TOOLCHAIN=1.95.0 cargo build --release --locked --bin keyrota \
     && strip target/release/keyrota
 
