@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use super::inventory::Holdings;
 use crate::server::phase::Phase;
 use crate::server::probe::{metrics, report};
-use crate::watch::pulse::{Pulse, Reading, stuck};
+use crate::watch::pulse::{Pulse, silent};
 
 /// What the probes look at.
 pub struct Health {
@@ -30,21 +30,12 @@ impl Health {
         missing.extend(self.holdings.missing());
         missing
     }
-
-    fn stuck(&self) -> Vec<String> {
-        let readings: Vec<Reading> = self.pulses.iter().map(|pulse| pulse.reading()).collect();
-        let all = self.pulses.iter().zip(&readings).zip(stuck(&readings));
-        let say = |((pulse, reading), _): ((&Arc<Pulse>, &Reading), bool)| {
-            format!("the watch of {} {} is silent for {} s", pulse.watch, pulse.namespace, reading.silent.as_secs())
-        };
-        all.filter(|(_, stuck)| *stuck).map(say).collect()
-    }
 }
 
 /// `/healthz`, `/readyz` and `/metrics`.
 pub fn router(health: Health) -> Router {
     Router::new()
-        .route("/healthz", get(async |State(health): State<Arc<Health>>| report(&health.stuck())))
+        .route("/healthz", get(async |State(health): State<Arc<Health>>| report(&silent(&health.pulses))))
         .route("/readyz", get(async |State(health): State<Arc<Health>>| report(&health.missing())))
         .route("/metrics", get(async |State(health): State<Arc<Health>>| metrics(&health.registry)))
         .with_state(Arc::new(health))

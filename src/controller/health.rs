@@ -14,7 +14,7 @@ use super::context::Stores;
 use super::metrics::{Inventory, Metrics};
 use super::notify;
 use crate::server::probe::{self, Text, report};
-use crate::watch::pulse::{Pulse, Reading, stuck};
+use crate::watch::pulse::{Pulse, silent};
 
 /// What the probes look at. The loops need no look: the process ends with the first that does.
 pub struct Health {
@@ -38,15 +38,6 @@ impl Health {
         let inventory = Inventory { stores: stores.clone(), pulses: pulses.clone(), metrics, backlog };
         registry.register_collector(Box::new(inventory));
         Self { stores, pulses, registry }
-    }
-
-    fn stuck(&self) -> Vec<String> {
-        let readings: Vec<Reading> = self.pulses.iter().map(|pulse| pulse.reading()).collect();
-        let all = self.pulses.iter().zip(&readings).zip(stuck(&readings));
-        let say = |((pulse, reading), _): ((&Arc<Pulse>, &Reading), bool)| {
-            format!("the watch of {} {} is silent for {} s", pulse.watch, pulse.namespace, reading.silent.as_secs())
-        };
-        all.filter(|(_, stuck)| *stuck).map(say).collect()
     }
 
     /// Lists that have not arrived; a standby is as ready as a leader.
@@ -74,7 +65,7 @@ where
 /// `/healthz`, `/readyz` and `/metrics`.
 pub fn router(health: Health) -> Router {
     Router::new()
-        .route("/healthz", get(async |State(health): State<Arc<Health>>| report(&health.stuck())))
+        .route("/healthz", get(async |State(health): State<Arc<Health>>| report(&silent(&health.pulses))))
         .route("/readyz", get(async |State(health): State<Arc<Health>>| report(&health.missing())))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(health))

@@ -129,6 +129,17 @@ pub fn listened(client: &Client, tell: impl Fn(Sign) + Clone + Send + Sync + 'st
     Client::new(service, client.default_namespace())
 }
 
+/// The watches that are [`stuck`], for a liveness probe.
+#[must_use]
+pub fn silent(pulses: &[Arc<Pulse>]) -> Vec<String> {
+    let readings: Vec<Reading> = pulses.iter().map(|pulse| pulse.reading()).collect();
+    let all = pulses.iter().zip(&readings).zip(stuck(&readings));
+    let say = |((pulse, reading), _): ((&Arc<Pulse>, &Reading), bool)| {
+        format!("the watch of {} {} is silent for {} s", pulse.watch, pulse.namespace, reading.silent.as_secs())
+    };
+    all.filter(|(_, stuck)| *stuck).map(say).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
