@@ -32,6 +32,7 @@ use crate::entropy::SystemEntropy;
 use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
 use crate::server::{self, Patience};
+use crate::telemetry::span;
 
 /// Settings of the gateway.
 #[derive(Args, Clone, Debug)]
@@ -179,7 +180,8 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
             });
         }
     }
-    let serving = stop.serve(tokens, first, router::router(app), shutdown);
+    let scheme = if args.tls == TlsMode::Off { "http" } else { "https" };
+    let serving = stop.serve(tokens, first, span::around(router::router(app), router::paths(), scheme), shutdown);
     tokio::select! {
         served = serving => {
             // The last grants, too: nothing is lost by an orderly stop.

@@ -13,11 +13,15 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::span;
 use crate::clock::{Clock, SystemClock};
 
 /// The format.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct JsonLines;
+pub(super) struct JsonLines {
+    /// Whether spans are sent at all: only then a line is asked which one it is in.
+    pub(super) traced: bool,
+}
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
@@ -36,7 +40,13 @@ where
         fields.result?;
         line.write_str(",\"target\":\"")?;
         line.write_str(about.target())?;
-        line.write_str("\"}\n")
+        line.write_char('"')?;
+        if self.traced
+            && let Some(ids) = span::ids()
+        {
+            write!(line, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", ids.trace, ids.span)?;
+        }
+        line.write_str("}\n")
     }
 }
 
