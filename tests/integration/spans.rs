@@ -1,6 +1,7 @@
 //! Spans as a collector gets them, beside the log's lines about the same; and what a collector that is away costs.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use super::common::collector::Collector;
 use super::common::eventually;
 use super::common::operator::{Operator, SOON, free_address};
+use super::common::tools::own_go_tool;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -207,7 +209,6 @@ async fn a_collector_that_is_away_keeps_no_grant_waiting_and_no_process_from_sto
     let mut gateway = Role::start(&operator, "gateway", &["--otlp-endpoint", &endpoint], &queue).await;
     assert_eq!(gateway.token(&pair).await.0, 200);
     if away == Away::Hanging {
-        // From here on the one thread that sends is kept waiting, until after the last grant.
         collector.until_any().await;
     }
     for grant in 0..GRANTS {
@@ -233,4 +234,77 @@ async fn a_collector_that_is_away_keeps_no_grant_waiting_and_no_process_from_sto
         assert!(dropped.is_some_and(|dropped| dropped >= (GRANTS - 16 - 4) as u64), "{dropped:?}");
     }
     controller.stop().await;
+}
+
+/// The real one, of its own modules: one receiver, and an exporter that prints what it got.
+struct RealCollector {
+    process: Child,
+    directory: TempDir,
+    url: String,
+}
+
+impl RealCollector {
+    fn start(program: &Path) -> Self {
+        let (directory, address) = (TempDir::new().unwrap(), free_address());
+        let config = json!({
+            "receivers": {"otlp": {"protocols": {"http": {"endpoint": address.to_string()}}}},
+            "exporters": {"debug": {"verbosity": "detailed"}},
+            "service": {
+                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["debug"]}},
+                "telemetry": {"metrics": {"level": "none"}},
+            },
+        });
+        let file = directory.path().join("config.yaml");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let said = File::create(directory.path().join("said")).unwrap();
+        let mut command = Command::new(program);
+        command.arg("--config").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        Self { process: command.spawn().unwrap(), directory, url: format!("http://{address}") }
+    }
+
+    async fn until_it_says(&self, what: &str) -> String {
+        eventually(&format!("the collector says {what}"), SOON, async || {
+            let said = std::fs::read_to_string(self.directory.path().join("said")).unwrap();
+            said.contains(what).then_some(said)
+        })
+        .await
+    }
+}
+
+impl Drop for RealCollector {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[ignore = "builds the OpenTelemetry collector once, which takes minutes: just otlp"]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_collector_takes_the_spans_of_all_three_roles() {
+    let Some(program) = own_go_tool("otlp", &[], "building the OpenTelemetry collector, once") else { return };
+    let (operator, collector) = (operator().await, RealCollector::start(&program));
+    collector.until_it_says("Everything is ready").await;
+    let (to, soon) = (["--otlp-endpoint", &collector.url], [("OTEL_BSP_SCHEDULE_DELAY", "50")]);
+    let _controller = Role::start(&operator, "controller", &to, &soon).await;
+    operator.ready("exporter", json!({})).await;
+    let pair = operator.credential("exporter-credentials").await;
+    let gateway = Role::start(&operator, "gateway", &to, &soon).await;
+    let console = Role::start(&operator, "console", &to, &soon).await;
+    assert_eq!((gateway.token(&pair).await.0, console.get("/signin").await), (200, 200));
+    for name in ["reconcile ServiceAccount", "GET /signin", &format!("POST {LEGACY}")] {
+        collector.until_it_says(&format!("    Name           : {name}\n")).await;
+    }
+    let id = &gateway.line("token granted").await["span_id"];
+    let said = collector.until_it_says(&format!("    ID             : {}\n", id.as_str().unwrap())).await;
+    for part in [
+        format!("    Trace ID       : {TRACE}\n    Parent ID      : {CALLER}\n"),
+        "-> service.name: Str(keyrota-gateway)".into(),
+        "-> keyrota.outcome: Str(granted)".into(),
+        "-> http.response.status_code: Int(200)".into(),
+    ] {
+        assert!(said.contains(&part), "{part} is not in\n{said}");
+    }
+    assert!(!said.contains(&pair.0) && !said.contains(&pair.1));
+    let spans = said.matches("Span #").count();
+    println!("the collector took {spans} spans, of a grant in trace {TRACE} among others, and no credential");
 }
