@@ -46,7 +46,6 @@ pub(super) fn ids() -> Option<Ids> {
 
 /// Puts a span around each request to `router`, which serves these paths as `scheme`, http or https; the same router while
 /// no spans are sent.
-#[must_use]
 pub fn around<P: Into<String>>(router: Router, paths: impl Iterator<Item = P>, scheme: &'static str) -> Router {
     match TRACER.get() {
         None => router,
