@@ -172,10 +172,10 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
             });
         }
     }
-    let endpoints =
-        span::around(router::router(app), router::paths(), if args.tls == TlsMode::Off { "http" } else { "https" });
     let drain = args.drain.to_std().unwrap_or_default();
-    let serving = phase.serve(tokens, first, endpoints, drain, shutdown);
+    let scheme = if args.tls == TlsMode::Off { "http" } else { "https" };
+    let traced = span::around(router::router(app), router::paths(), scheme);
+    let serving = phase.serve(tokens, first, traced, drain, shutdown);
     tokio::select! {
         served = serving => {
             // The last grants, too: nothing is lost by an orderly stop.

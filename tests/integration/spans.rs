@@ -200,16 +200,16 @@ async fn a_collector_that_is_away_keeps_no_grant_waiting_and_no_process_from_sto
     operator.ready("exporter", json!({})).await;
     let pair = operator.credential("exporter-credentials").await;
     collector.hang();
-    let endpoint = match away {
-        Away::Dead => format!("http://{}", free_address()),
-        Away::Hanging => collector.url.clone(),
-    };
     // An export that hangs is not given up: the one thread that sends is kept waiting until after the last grant.
+    let (endpoint, milliseconds) = match away {
+        Away::Dead => (format!("http://{}", free_address()), "500"),
+        Away::Hanging => (collector.url.clone(), "3600000"),
+    };
     let queue = [
         ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", milliseconds),
     ];
     let mut gateway = Role::start(&operator, "gateway", &["--otlp-endpoint", &endpoint], &queue).await;
     assert_eq!(gateway.token(&pair).await.0, 200);
