@@ -64,6 +64,8 @@ async fn all_steps(place: &Place) {
     step("workloads mount their Secret and get tokens through the Service", suite.workloads_get_tokens()).await;
     step("the NodePort answers the manual's curl", suite.node_port_answers()).await;
     step("the gateway's container cannot do what it must not", suite.gateway_is_confined()).await;
+    step("people sign in to the console and see what they may", suite.console_shows_accounts()).await;
+    step("the console can read no Secret at all", suite.console_is_confined()).await;
     step("a requested rotation with a grace, under traffic", suite.requested_rotation()).await;
     step("a scheduled rotation, under traffic", suite.scheduled_rotation()).await;
     step("the leader's Pod is killed", suite.leader_is_killed()).await;
