@@ -26,13 +26,12 @@ impl Suite<'_> {
     /// By its Service's name, with the one CA that every published Secret has, and tokens of this cluster.
     pub(crate) async fn console_shows_accounts(&self) {
         let identity = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "auditor"}});
-        self.apply(Some(TENANT), &identity).await;
         let binding = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "auditor"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
             "subjects": [{"kind": "ServiceAccount", "name": "auditor", "namespace": TENANT}],
         });
-        self.apply(Some(TENANT), &binding).await;
+        self.apply(Some(TENANT), &json!({"apiVersion": "v1", "kind": "List", "items": [identity, binding]})).await;
         let auditor = format!("--as=system:serviceaccount:{TENANT}:auditor");
         let may = ["auth", "can-i", "list", "serviceaccounts.keyrota.dev", "--namespace", TENANT, &auditor];
         eventually("the role view is there", SOON, async || release::try_kubectl(self.place, &may).await.ok()).await;
