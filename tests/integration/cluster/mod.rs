@@ -4,6 +4,7 @@
 //! on this machine (`node/`); `docs/cluster-suite.md` says how to run it on any other.
 
 mod images;
+mod killed;
 mod node;
 mod place;
 mod release;
@@ -35,6 +36,9 @@ fn the_chart_does_what_it_promises_in_a_whole_cluster() {
     let outcome = std::thread::spawn(suite).join();
     let left: Vec<String> = place::leftovers().into_iter().filter(|one| !before.contains(one)).collect();
     if let Err(panic) = outcome {
+        if !left.is_empty() {
+            say(&format!("besides, this is left on the machine: {left:?}"));
+        }
         std::panic::resume_unwind(panic);
     }
     assert_eq!(left, Vec::<String>::new(), "the machine is as it was");
