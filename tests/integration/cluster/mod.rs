@@ -75,9 +75,9 @@ async fn all_steps(place: &Place) {
     step("the leader's Pod is killed", suite.leader_is_killed()).await;
     step("the chart is upgraded, without a rotation", suite.upgrade()).await;
     step("three gateways", suite.three_gateways()).await;
-    step("helm rollback", suite.rollback()).await;
     step("the other form: gateways in Pods of their own", suite.other_form()).await;
     step("a Pod authenticates with its projected token alone", suite.projected_token()).await;
+    step("helm rollback, to the first form", suite.rollback()).await;
     step("helm uninstall and install again: the same credentials go on", suite.reinstall()).await;
     step("a tenant's namespace is deleted", suite.namespace_deleted()).await;
     suite.end().await;
