@@ -29,6 +29,7 @@ use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
 use crate::server::phase::Phase;
 use crate::server::{self, Patience};
+use crate::telemetry::span;
 
 /// Settings of the gateway.
 #[derive(Args, Clone, Debug)]
@@ -172,7 +173,9 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         }
     }
     let drain = args.drain.to_std().unwrap_or_default();
-    let serving = phase.serve(tokens, first, router::router(app), drain, shutdown);
+    let scheme = if args.tls == TlsMode::Off { "http" } else { "https" };
+    let traced = span::around(router::router(app), router::paths(), scheme);
+    let serving = phase.serve(tokens, first, traced, drain, shutdown);
     tokio::select! {
         served = serving => {
             // The last grants, too: nothing is lost by an orderly stop.

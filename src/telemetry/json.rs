@@ -13,11 +13,15 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::span;
 use crate::clock::{Clock, SystemClock};
 
 /// The format.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct JsonLines;
+pub(super) struct JsonLines {
+    /// Whether spans are sent at all: only then a line is asked which one it is in.
+    pub(super) traced: bool,
+}
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
@@ -28,7 +32,7 @@ where
         // Taken, not borrowed: what is formatted may log itself.
         let mut line = LINE.take();
         line.clear();
-        let written = write_line(&mut line, event).and_then(|()| writer.write_str(&line));
+        let written = write_line(&mut line, event, self.traced).and_then(|()| writer.write_str(&line));
         line.shrink_to(ORDINARY);
         LINE.set(line);
         written
@@ -44,7 +48,7 @@ thread_local! {
 /// How much of it is kept, in bytes: what most lines fit into.
 const ORDINARY: usize = 4096;
 
-fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
+fn write_line(line: &mut String, event: &Event<'_>, traced: bool) -> fmt::Result {
     let about = event.metadata();
     line.push_str("{\"timestamp\":\"");
     write_time(line, SystemClock.now())?;
@@ -56,7 +60,11 @@ fn write_line(line: &mut String, event: &Event<'_>) -> fmt::Result {
     fields.result?;
     line.push_str(",\"target\":\"");
     line.push_str(about.target());
-    line.push_str("\"}\n");
+    line.push('"');
+    if traced && let Some(ids) = span::ids() {
+        write!(line, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", ids.trace, ids.span)?;
+    }
+    line.push_str("}\n");
     Ok(())
 }
 
