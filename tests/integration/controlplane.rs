@@ -168,7 +168,7 @@ async fn a_start_without_enough_time_says_so_and_leaves_nothing() {
 
 #[tokio::test]
 async fn killing_its_holder_leaves_no_process_and_no_directory() {
-    let (mut holder, directory) = holder();
+    let (mut holder, directory) = holder(HOLDER);
     let started = Instant::now();
     kill_process(pid(&holder), Signal::KILL).unwrap();
     holder.wait().unwrap();
@@ -178,7 +178,7 @@ async fn killing_its_holder_leaves_no_process_and_no_directory() {
 
 #[tokio::test]
 async fn ctrl_c_in_the_terminal_of_its_holder_leaves_no_process_and_no_directory() {
-    let (mut holder, directory) = holder();
+    let (mut holder, directory) = holder(HOLDER);
     // What a terminal does: the signal goes to the whole foreground process group.
     kill_process_group(pid(&holder), Signal::INT).unwrap();
     holder.wait().unwrap();
@@ -187,7 +187,7 @@ async fn ctrl_c_in_the_terminal_of_its_holder_leaves_no_process_and_no_directory
 
 #[tokio::test]
 async fn a_panic_of_its_holder_leaves_no_process_and_no_directory() {
-    let (mut holder, directory) = holder();
+    let (mut holder, directory) = holder(HOLDER);
     holder.stdin.take().unwrap().write_all(b"panic").unwrap();
     assert!(!holder.wait().unwrap().success());
     everything_goes(&directory).await;
@@ -198,16 +198,19 @@ async fn a_panic_of_its_holder_leaves_no_process_and_no_directory() {
 #[ignore = "the process that other tests kill"]
 async fn holds_a_control_plane() {
     let control_plane = ControlPlane::start(&Environment::from_process(), &Options::default()).await.unwrap();
+    assert!(control_plane.data_dir().join("audit.log").exists());
     println!("\nholding {}", control_plane.data_dir().display());
     let mut order = String::new();
     let _ = std::io::stdin().read_to_string(&mut order);
     assert!(order.is_empty(), "the holder was told to {order}");
 }
 
-/// This test binary once more, in a process group of its own, with its own control plane.
-fn holder() -> (Child, PathBuf) {
+const HOLDER: &str = "controlplane::holds_a_control_plane";
+
+/// This test binary once more, in a process group of its own, for the ignored test that holds a directory.
+pub(crate) fn holder(test: &str) -> (Child, PathBuf) {
     let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "controlplane::holds_a_control_plane", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -216,12 +219,10 @@ fn holder() -> (Child, PathBuf) {
         .unwrap();
     let output = BufReader::new(holder.stdout.take().unwrap());
     let held = output.lines().map_while(Result::ok).find_map(|line| line.strip_prefix("holding ").map(PathBuf::from));
-    let directory = held.expect("the holder ended before it held a control plane");
-    assert!(directory.join("audit.log").exists());
-    (holder, directory)
+    (holder, held.expect("the holder ended before it held anything"))
 }
 
-fn pid(child: &Child) -> Pid {
+pub(crate) fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
 }
 
@@ -233,7 +234,7 @@ async fn everything_goes(directory: &Path) {
 }
 
 /// The command lines of all processes that name the directory (where there is a /proc).
-fn processes_of(directory: &Path) -> Vec<String> {
+pub(crate) fn processes_of(directory: &Path) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };

@@ -77,7 +77,7 @@ const PLAIN: &str = "\
 # Keyrota without Helm: kubectl apply --server-side -f charts/install.yaml
 #
 # Generated from charts/keyrota with its defaults by `UPDATE=1 cargo test generated`; do not edit. Change the image, and
-# --external-url in both containers, before you apply it. The creator of an account is not stamped, which Kubernetes can do
+# --external-url of controller and gateway, before you apply it. The creator of an account is not stamped, which Kubernetes can do
 # from 1.36 on: `helm template --set admissionPolicies.mutating=true` has that policy, too.
 ---
 apiVersion: v1

@@ -26,7 +26,7 @@ fn the_image_runs_the_binary_as_the_user_that_the_chart_names_and_exposes_its_po
     let Some(helm) = helm() else { return };
     let dockerfile = dockerfile();
     assert_eq!(last(&dockerfile, "ENTRYPOINT"), "[\"/keyrota\"]");
-    let objects = objects(&run(&mut template(&helm, &["--set", "console.enabled=true"])));
+    let objects = objects(&run(&mut template(&helm, &[])));
     let mut ports = BTreeSet::new();
     for pod in pod_templates(&objects) {
         let security = &pod["spec"]["securityContext"];

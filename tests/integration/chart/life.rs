@@ -105,7 +105,7 @@ async fn a_release_is_installed_upgraded_rolled_back_and_removed_and_its_account
 async fn a_second_release_is_refused_and_people_get_no_more_than_their_share() {
     let Some(helm) = helm() else { return };
     let cluster = Cluster::new(helm);
-    cluster.deploy("install", &["--set", "console.enabled=true"]);
+    cluster.deploy("install", &[]);
     let chart = chart();
     let refused = cluster.helm(&["install", "other", chart.to_str().unwrap(), "-n", "default"]).unwrap_err();
     let message = "Keyrota runs in this cluster already: release keyrota in the namespace keyrota-system";

@@ -1,4 +1,4 @@
-//! What alerts and dashboard ask for is what controller and gateway tell.
+//! What alerts and dashboard ask for is what controller, gateway and console tell.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::chart;
 use crate::common::eventually;
 use crate::common::operator::{Operator, SOON, free_address, metrics};
+use crate::console::Console;
 use crate::generated::checkout;
 
 fn alerts() -> Vec<Value> {
@@ -72,13 +73,14 @@ async fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     ];
     let run = gateway::run(config::parse(&arguments).unwrap(), Arc::new(SystemClock), std::future::pending());
     let gateway = tokio::spawn(run);
+    let console = Console::start(&operator, &[], Arc::new(SystemClock)).await;
     // Before it refuses a stranger, the gateway asks the API server.
     let http = reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().unwrap();
     let ask = http.post(format!("https://{listen}/oauth2/token")).body("grant_type=client_credentials");
     let ask = ask.header("Authorization", "Basic c3RyYW5nZXI6c2VjcmV0");
-    let told = eventually("controller and gateway tell what they have", SOON, async || {
+    let told = eventually("all three tell what they have", SOON, async || {
         ask.try_clone().unwrap().send().await.ok()?;
-        let told = metrics(&controller).await + &metrics(&gateway_health).await;
+        let told = metrics(&controller).await + &metrics(&gateway_health).await + &metrics(&console.health).await;
         let of_both = ["keyrota_client_secret_expiry", "keyrota_gateway_live_reads"];
         of_both.iter().all(|metric| told.contains(metric)).then(|| series(&told))
     })

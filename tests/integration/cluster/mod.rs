@@ -4,6 +4,7 @@
 //! on this machine (`node/`); `docs/cluster-suite.md` says how to run it on any other.
 
 mod images;
+mod killed;
 mod node;
 mod place;
 mod release;
@@ -35,6 +36,9 @@ fn the_chart_does_what_it_promises_in_a_whole_cluster() {
     let outcome = std::thread::spawn(suite).join();
     let left: Vec<String> = place::leftovers().into_iter().filter(|one| !before.contains(one)).collect();
     if let Err(panic) = outcome {
+        if !left.is_empty() {
+            say(&format!("besides, this is left on the machine: {left:?}"));
+        }
         std::panic::resume_unwind(panic);
     }
     assert_eq!(left, Vec::<String>::new(), "the machine is as it was");
@@ -64,14 +68,16 @@ async fn all_steps(place: &Place) {
     step("workloads mount their Secret and get tokens through the Service", suite.workloads_get_tokens()).await;
     step("the NodePort answers the manual's curl", suite.node_port_answers()).await;
     step("the gateway's container cannot do what it must not", suite.gateway_is_confined()).await;
+    step("people sign in to the console and see what they may", suite.console_shows_accounts()).await;
+    step("the console can read no Secret at all", suite.console_is_confined()).await;
     step("a requested rotation with a grace, under traffic", suite.requested_rotation()).await;
     step("a scheduled rotation, under traffic", suite.scheduled_rotation()).await;
     step("the leader's Pod is killed", suite.leader_is_killed()).await;
     step("the chart is upgraded, without a rotation", suite.upgrade()).await;
     step("three gateways", suite.three_gateways()).await;
-    step("helm rollback", suite.rollback()).await;
     step("the other form: gateways in Pods of their own", suite.other_form()).await;
     step("a Pod authenticates with its projected token alone", suite.projected_token()).await;
+    step("helm rollback, to the first form", suite.rollback()).await;
     step("helm uninstall and install again: the same credentials go on", suite.reinstall()).await;
     step("a tenant's namespace is deleted", suite.namespace_deleted()).await;
     suite.end().await;

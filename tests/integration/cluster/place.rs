@@ -99,7 +99,7 @@ impl Place {
 }
 
 /// The test harness knows no way to ignore a test while it runs; in CI it must not happen.
-fn ignored<T>(reason: &str) -> Option<T> {
+pub(super) fn ignored<T>(reason: &str) -> Option<T> {
     assert!(!in_ci(), "the whole cluster cannot be had in CI: {reason}");
     writeln!(std::io::stderr(), "SKIPPED: the suite on a whole cluster: {reason}").unwrap();
     None

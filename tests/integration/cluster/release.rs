@@ -10,6 +10,9 @@ use super::place::Place;
 /// The release's name and namespace.
 pub(super) const NAME: &str = "keyrota";
 pub(super) const NAMESPACE: &str = "keyrota-system";
+/// Where the credentials of mail and webhooks are, and one of them: the chart's default, and ours.
+pub(super) const NOTIFICATIONS: &str = "keyrota-notifications";
+pub(super) const WEBHOOK_KEYS: &str = "webhook-keys";
 /// The version that an upgrade starts from: the same chart under a lower number.
 const PREVIOUS: &str = "0.0.1";
 
@@ -36,6 +39,7 @@ pub(super) fn values() -> Vec<String> {
         format!("image.tag={tag}"),
         "image.pullPolicy=Never".into(),
         "gateway.nodePort.enabled=true".into(),
+        format!("notifications.webhook.secretName={WEBHOOK_KEYS}"),
         "defaultIssuer.spec.gracePeriod=10m".into(),
         "defaultIssuer.spec.trustedIssuers[0].name=kubernetes".into(),
         "defaultIssuer.spec.trustedIssuers[0].issuer=https://kubernetes.default.svc".into(),

@@ -45,7 +45,7 @@ pub(super) fn confined() -> Value {
 }
 
 /// A Deployment of two Pods that use the Secret. The gateway is found by its Service's name, also where no DNS is.
-pub(super) fn deployment(name: &str, secret: &str, gateway: &Gateway) -> Value {
+pub(super) fn deployment(name: &str, secret: &str, gateway: &Service) -> Value {
     let labels = json!({"app": name});
     let container = json!({
         "name": "client", "image": images::WORKLOAD, "imagePullPolicy": "Never",
@@ -79,13 +79,13 @@ pub(super) fn deployment(name: &str, secret: &str, gateway: &Gateway) -> Value {
     })
 }
 
-/// Where the Service answers.
-pub(super) struct Gateway {
+/// Where a Service answers.
+pub(super) struct Service {
     pub(super) host: String,
     pub(super) address: String,
 }
 
-impl Gateway {
+impl Service {
     pub(super) fn url(&self) -> String {
         format!("https://{}", self.host)
     }
@@ -135,7 +135,7 @@ fn last_message(pod: &Pod) -> Option<String> {
 }
 
 /// A Pod without any Secret, which presents its projected token once; the answer's status is its termination message.
-pub(super) fn crawler(service_account: &str, gateway: &Gateway) -> Value {
+pub(super) fn crawler(service_account: &str, gateway: &Service) -> Value {
     let script = r#"
 while :; do
   code=$(/usr/bin/curl -s -m 10 -o /dev/null -w '%{http_code}' --cacert /trust/ca.crt \

@@ -19,8 +19,10 @@ use super::common::eventually;
 use super::common::operator::{Operator, SOON, free_address, kubectl};
 
 /// A running console, under its own service account.
-struct Console {
+pub(crate) struct Console {
     base: String,
+    /// Where its probes and metrics are.
+    pub(crate) health: String,
     process: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -32,7 +34,7 @@ impl Drop for Console {
 
 impl Console {
     /// Over plain HTTP, as behind a proxy, for the operator's namespace and another one.
-    async fn start(operator: &Operator, others: &[&str], clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn start(operator: &Operator, others: &[&str], clock: Arc<dyn Clock>) -> Self {
         let listen = free_address();
         let arguments = ["--tls", "off"].map(str::to_owned);
         Self::start_with(operator, others, clock, listen, &format!("http://{listen}"), &arguments).await
@@ -77,7 +79,7 @@ impl Console {
             answer.status().is_success().then_some(())
         })
         .await;
-        Self { base: origin.to_owned(), process }
+        Self { base: origin.to_owned(), health: probes, process }
     }
 
     /// A browser that nobody has signed in with.
@@ -88,7 +90,7 @@ impl Console {
     }
 
     /// A browser of somebody with this token.
-    async fn signed_in(&self, token: &str) -> Visitor {
+    pub(crate) async fn signed_in(&self, token: &str) -> Visitor {
         let mut visitor = self.visitor();
         let answer = visitor.sign_in(token).await;
         assert_eq!((answer.status, answer.location()), (303, "/accounts"), "{}", answer.body);
@@ -98,7 +100,7 @@ impl Console {
 
 /// A browser, as far as cookies go.
 #[derive(Clone)]
-struct Visitor {
+pub(crate) struct Visitor {
     http: reqwest::Client,
     base: String,
     /// `name=value` of the session cookie.
@@ -106,7 +108,7 @@ struct Visitor {
 }
 
 /// An answer.
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     headers: HeaderMap,
     body: String,
@@ -118,7 +120,7 @@ impl Answer {
     }
 
     #[track_caller]
-    fn has(&self, text: &str) -> &Self {
+    pub(crate) fn has(&self, text: &str) -> &Self {
         assert!(self.body.contains(text), "no {text:?} in {} {}", self.status, self.body);
         self
     }
@@ -145,7 +147,7 @@ impl Visitor {
         answer
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.http.get(format!("{}{path}", self.base))).await
     }
 
@@ -174,7 +176,7 @@ impl Visitor {
 }
 
 /// A Kubernetes service account with these rights in a namespace; returns a token of it.
-async fn person(operator: &Operator, namespace: &str, name: &str, rules: &str) -> String {
+pub(crate) async fn person(operator: &Operator, namespace: &str, name: &str, rules: &str) -> String {
     let manifest = format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: {namespace}}}\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {name}, namespace: {namespace}}}\nrules: {rules}\n---\n\
@@ -208,4 +210,4 @@ const OWNER: &str = "[{apiGroups: [keyrota.dev], resources: [serviceaccounts], v
                       {apiGroups: [''], resources: [secrets], verbs: [get]}, {apiGroups: [''], resources: [events], verbs: [create]}]";
 
 /// May look at accounts, and nothing else.
-const VIEWER: &str = "[{apiGroups: [keyrota.dev], resources: [serviceaccounts], verbs: [get, list, watch]}]";
+pub(crate) const VIEWER: &str = "[{apiGroups: [keyrota.dev], resources: [serviceaccounts], verbs: [get, list, watch]}]";

@@ -1,4 +1,4 @@
-//! The tables of docs/observability.md: metrics as a running controller and gateway tell them, conditions and Events from
+//! The tables of docs/observability.md: metrics as a running controller, gateway and console tell them, conditions and Events from
 //! the one list that the code takes them from.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{checkout, none_outdated, outdated};
 use crate::common::eventually;
 use crate::common::operator::{Operator, SOON, free_address, metrics};
+use crate::console::Console;
 
 const FILE: &str = "docs/observability.md";
 
@@ -98,6 +99,8 @@ async fn the_documentation_tells_every_metric_condition_and_event() {
     let text = std::fs::read_to_string(checkout(FILE)).unwrap();
     let text = with_section(&text, "controller metrics", &told(&parsed(&controller)));
     let text = with_section(&text, "gateway metrics", &told(&parsed(&metrics(&gateway.health).await)));
+    let console = Console::start(&operator, &[], Arc::new(SystemClock)).await;
+    let text = with_section(&text, "console metrics", &told(&parsed(&metrics(&console.health).await)));
     let text = with_section(&text, "conditions", &conditions());
     let text = with_section(&text, "events", &events());
     none_outdated([outdated(FILE, &text)]);

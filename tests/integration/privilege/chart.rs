@@ -11,7 +11,7 @@ use crate::chart::tools::helm;
 use crate::common::tools::run;
 use crate::generated::checkout;
 
-const COMPONENTS: [&str; 2] = ["keyrota-controller", "keyrota-gateway"];
+pub(super) const COMPONENTS: [&str; 3] = ["keyrota-controller", "keyrota-gateway", "keyrota-console"];
 
 /// The chart with these values. None without Go, which Helm is built with.
 pub(super) fn rendered(values: &[&str]) -> Option<String> {
@@ -67,14 +67,15 @@ fn mail_and_webhook_credentials_add_one_right_to_read_them_to_the_controller_alo
         {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["mail", "hook"], "verbs": ["get"]},
     ]);
     assert_eq!(role["rules"], rule);
-    assert!(
-        granted(&chart, "keyrota-gateway").iter().all(|right| right.place == Place::Own || right.resource != "secrets")
-    );
+    for component in ["keyrota-gateway", "keyrota-console"] {
+        let rights = granted(&chart, component);
+        assert!(rights.iter().all(|right| right.place == Place::Own || right.resource != "secrets"), "{component}");
+    }
 }
 
 #[test]
 fn the_console_has_no_right_on_any_secret() {
-    let Some(chart) = rendered(&["console.enabled=true"]) else { return };
+    let Some(chart) = rendered(&[]) else { return };
     let rights = granted(&chart, "keyrota-console");
     assert!(!rights.is_empty());
     let on_secrets = rights.into_iter().filter(|right| right.resource.starts_with("secrets") || right.resource == "*");

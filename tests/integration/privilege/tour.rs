@@ -1,4 +1,4 @@
-//! A tour of all that controller and gateway do: the API server's audit log then shows every right that their roles give,
+//! A tour of all that controller, gateway and console do: the API server's audit log then shows every right that their roles give,
 //! and no request that was refused.
 
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use keyrota::demo;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
+use super::chart::COMPONENTS;
 use super::rights::{covered, granted, told, used};
 use crate::common::eventually;
 use crate::common::operator::{Gateway, Operator, SOON, kubectl};
 use crate::common::receiver::TestIssuer;
+use crate::console::{Console, VIEWER, person};
 
 fn workload(kind: &str) -> String {
     let labels = json!({"app": kind.to_lowercase()});
@@ -98,12 +100,22 @@ async fn every_question_to_a_gateway(operator: &Operator, gateway: &Gateway) {
     operator.until("exporter", "used again", |status| status.last_access_time > first).await;
 }
 
+/// Somebody signs in and looks at everything that is listed: accounts, those that were deleted, groups.
+async fn every_list_of_the_console(operator: &Operator) {
+    let console = Console::start(operator, &[], Arc::new(SystemClock)).await;
+    let token = person(operator, &operator.tenant.name, "auditor", VIEWER).await;
+    let visitor = console.signed_in(&token).await;
+    visitor.get("/accounts?status=active").await.has(">robot<");
+    visitor.get("/accounts?status=deleted").await.has(">exporter<");
+    visitor.get(&format!("/accounts/{}/robot/groups", operator.tenant.name)).await.has("robot");
+}
+
 fn host(operator: &Operator) -> String {
     format!("{}.example", operator.tenant.name)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_right_of_controller_and_gateway_is_used_and_no_other_is_missed() {
+async fn every_right_of_controller_gateway_and_console_is_used_and_no_other_is_missed() {
     let clock = ManualClock::at(SystemClock.now());
     let mut operator = Operator::prepared(Arc::new(clock.clone())).await;
     let ticking = tick(&clock);
@@ -122,6 +134,7 @@ async fn every_right_of_controller_and_gateway_is_used_and_no_other_is_missed() 
     every_change_of_a_credential(&operator).await;
     operator.accounts().delete("exporter", &DeleteParams::default()).await.unwrap();
     eventually("the record became a tombstone", SOON, async || operator.tombstones().await.pop()).await;
+    every_list_of_the_console(&operator).await;
 
     // The next controller takes over, and finds a tombstone that is over.
     first.stop().await;
@@ -132,7 +145,7 @@ async fn every_right_of_controller_and_gateway_is_used_and_no_other_is_missed() 
     operator.stop_gateways().await;
     ticking.abort();
 
-    for component in ["keyrota-controller", "keyrota-gateway"] {
+    for component in COMPONENTS {
         let (granted, used) = (granted(demo::INSTALL, component), used(&operator, component));
         let unused = told(granted.difference(&used).cloned());
         let missed = told(used.iter().filter(|right| !covered(right, &granted)).cloned());

@@ -41,6 +41,11 @@
     - {name: gateway, containerPort: 8443, protocol: TCP}
     - {name: gateway-health, containerPort: 8081, protocol: TCP}
   {{- include "keyrota.probes" "gateway-health" | nindent 2 }}
+  {{- if eq $values.mode "deployment" }}
+  # When the form changes back, Helm deletes this Pod before the next gateways are ready. While there is no other endpoint,
+  # Services lead to those that end but are still ready.
+  lifecycle: {preStop: {sleep: {seconds: 10}}}
+  {{- end }}
   resources:
     {{- toYaml $values.resources | nindent 4 }}
   securityContext:

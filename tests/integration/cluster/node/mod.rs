@@ -5,7 +5,7 @@
 mod config;
 mod tools;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::panic::AssertUnwindSafe;
@@ -23,10 +23,12 @@ use super::images;
 use crate::common::eventually;
 use crate::common::tools::run;
 use tools::Tools;
-pub(super) use tools::{busybox, possible};
+pub(super) use tools::{busybox, install_packages, possible};
 
 /// Where the API server and the node's ports are reached.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
+/// Where `ip`, `iptables` and their like are, which are in few people's PATH.
+pub(super) const SYSTEM_PROGRAMS: &str = ":/usr/local/sbin:/usr/sbin:/sbin";
 /// How long any one server may take on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 
@@ -43,9 +45,7 @@ impl Node {
         let environment = Environment::from_process();
         let tools = Tools::provide(&environment).await?;
         let path = search_path(&tools, &environment);
-        let directory = tempfile::Builder::new().prefix("keyrota-node-").tempdir().unwrap();
-        let mut servers = Watchdog::guard(directory, &path, Variables::Cleared, Place::OwnNamespaces).unwrap();
-        prepare(&mut servers).await;
+        let servers = namespaces("keyrota-node-", &path).await;
         let network = File::open(format!("/proc/{}/ns/net", servers.id())).unwrap();
         move_into_link_name_space(rustix::fd::AsFd::as_fd(&network), Some(LinkNameSpaceType::Network)).unwrap();
         let options = Options { address: ADDRESS, ..Options::default() };
@@ -164,17 +164,21 @@ fn search_path(tools: &Tools, environment: &Environment) -> OsString {
         path.push(":");
     }
     path.push(&environment.path);
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path.push(SYSTEM_PROGRAMS);
     path
 }
 
-async fn prepare(servers: &mut Watchdog) {
+/// The namespaces of a node, with its network, mounts and control groups, and nothing in them yet.
+pub(super) async fn namespaces(prefix: &str, path: &OsStr) -> Watchdog {
+    let directory = tempfile::Builder::new().prefix(prefix).tempdir().unwrap();
+    let mut servers = Watchdog::guard(directory, path, Variables::Cleared, Place::OwnNamespaces).unwrap();
     let script = servers.directory().join("setup.sh");
     std::fs::write(&script, include_str!("setup.sh")).unwrap();
     let arguments = [script.into(), servers.directory().into(), ADDRESS.to_string().into()];
     servers.start("setup", Path::new("/bin/sh"), &arguments).unwrap();
     let status = eventually("the namespaces are set up", READY, async || servers.exit_status("setup")).await;
     assert_eq!(status, "0", "{}", servers.log("setup"));
+    servers
 }
 
 fn flag(name: &str, path: &Path) -> OsString {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use keyrota::controlplane::{Environment, NodeBinaries};
 
@@ -72,10 +73,7 @@ fn control_groups_can_be_made() -> bool {
 impl Tools {
     /// Installs what is missing, visibly. None where Go is.
     pub(super) async fn provide(environment: &Environment) -> Option<Self> {
-        let missing = missing();
-        if !missing.is_empty() {
-            during(&format!("installing {}", missing.join(", ")), || apt_get(&missing));
-        }
+        install_packages();
         let of_containerd =
             |name: &str| go_tool(name, &format!("github.com/containerd/containerd/v2/cmd/{name}"), CONTAINERD);
         Some(Self {
@@ -98,6 +96,17 @@ fn missing() -> Vec<&'static str> {
 pub(in crate::cluster) fn busybox() -> PathBuf {
     let places = ["/usr/bin/busybox", "/bin/busybox"].map(PathBuf::from);
     places.iter().find(|place| place.exists()).unwrap_or(&places[0]).clone()
+}
+
+/// Installs what is missing of Debian's packages, visibly. One test does it, and others wait: apt-get is for one at a time.
+pub(in crate::cluster) fn install_packages() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let missing = missing();
+        if !missing.is_empty() {
+            during(&format!("installing {}", missing.join(", ")), || apt_get(&missing));
+        }
+    });
 }
 
 fn apt_get(packages: &[&str]) {

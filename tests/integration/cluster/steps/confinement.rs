@@ -1,15 +1,15 @@
-//! What the gateway's container has and may.
+//! What the containers of gateway and console have and may.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client};
-use serde_json::Value;
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
 
-use super::super::release::{self, NAMESPACE};
-use super::{SECRET, Suite, TENANT};
+use super::super::release::{self, NAMESPACE, NOTIFICATIONS, WEBHOOK_KEYS};
+use super::{ACCOUNT, SECRET, Suite, TENANT};
 
 /// Wherever its file system would hold a token, under any name.
 const FIND_TOKENS: [&str; 14] =
@@ -27,6 +27,10 @@ impl Suite<'_> {
         assert_eq!(subject(&token), format!("system:serviceaccount:{NAMESPACE}:keyrota-gateway"));
         let controllers = self.exec(&pod, "controller", &["cat", IDENTITY]).await;
         assert_eq!(subject(&controllers), format!("system:serviceaccount:{NAMESPACE}:keyrota-controller"));
+        // Whom the Secrets are for that nobody else may read.
+        let credentials = self.webhook_keys().await;
+        let of_controller = Api::<Secret>::namespaced(self.client_by(&controllers).await, NOTIFICATIONS);
+        assert_eq!(of_controller.get(WEBHOOK_KEYS).await.unwrap().data, credentials.data);
         // No path from one container to the other's processes, and so to their files.
         let processes = in_gateway(&["sh", "-c", "/busybox cat /proc/[0-9]*/cmdline"]).await;
         assert!(processes.contains("gateway") && !processes.contains("controller\0"), "{processes:?}");
@@ -34,16 +38,38 @@ impl Suite<'_> {
         let gateway = self.client_by(&token).await;
         let own: Api<Secret> = Api::namespaced(gateway.clone(), NAMESPACE);
         own.list(&ListParams::default()).await.expect("the records are what it answers by");
-        let (elsewhere, everywhere): (Api<Secret>, Api<Secret>) =
-            (Api::namespaced(gateway.clone(), TENANT), Api::all(gateway.clone()));
-        let metadata = ObjectMeta { name: Some("planted".into()), ..ObjectMeta::default() };
-        let planted = Secret { metadata, ..Secret::default() };
-        forbidden("read a tenant's Secret", elsewhere.get(SECRET).await);
-        forbidden("list all Secrets", everywhere.list(&ListParams::default()).await);
-        forbidden("write a Secret", own.create(&PostParams::default(), &planted).await);
-        forbidden("delete a Secret", own.delete("keyrota-gateway-tls", &DeleteParams::default()).await);
-        let accounts: Api<keyrota::api::ServiceAccount> = Api::namespaced(gateway, TENANT);
-        forbidden("delete an account", accounts.delete("orders", &DeleteParams::default()).await);
+        reaches_no_secret_elsewhere(&gateway).await;
+        changes_nothing(&gateway).await;
+    }
+
+    /// With the one token that its container has.
+    pub(crate) async fn console_is_confined(&self) {
+        let consoles = ListParams::default().labels("app.kubernetes.io/component=console");
+        let pod = self.pods(NAMESPACE).list(&consoles).await.unwrap().items.remove(0).name_any();
+        let files = self.exec(&pod, "console", &FIND_TOKENS).await;
+        // The kubelet's link, and what it leads to at present.
+        let links = files.lines().filter(|file| !file.contains("/.."));
+        assert_eq!(links.collect::<Vec<_>>(), [IDENTITY], "{files}");
+        let token = self.exec(&pod, "console", &["cat", IDENTITY]).await;
+        assert_eq!(subject(&token), format!("system:serviceaccount:{NAMESPACE}:keyrota-console"));
+        let console = self.client_by(&token).await;
+        let accounts: Api<keyrota::api::ServiceAccount> = Api::all(console.clone());
+        accounts.list(&ListParams::default()).await.expect("the accounts are what it lists");
+        let own: Api<Secret> = Api::namespaced(console.clone(), NAMESPACE);
+        forbidden("list the records", own.list(&ListParams::default()).await);
+        forbidden("read even its own certificate", own.get("keyrota-console-tls").await);
+        reaches_no_secret_elsewhere(&console).await;
+        changes_nothing(&console).await;
+    }
+
+    /// What webhook notices are signed with; made by the platform team, in a namespace of its own.
+    async fn webhook_keys(&self) -> Secret {
+        let keys = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": WEBHOOK_KEYS},
+            "stringData": {"keys": format!("whsec_{}", STANDARD.encode([7; 32]))},
+        });
+        self.apply(Some(NOTIFICATIONS), &keys).await;
+        self.secrets(NOTIFICATIONS).get(WEBHOOK_KEYS).await.unwrap()
     }
 
     /// A command of busybox in a container.
@@ -62,11 +88,30 @@ impl Suite<'_> {
     }
 }
 
+/// Not a tenant's, not those of mail and webhooks, and not all at once.
+async fn reaches_no_secret_elsewhere(client: &Client) {
+    let (tenant, notifications): (Api<Secret>, Api<Secret>) =
+        (Api::namespaced(client.clone(), TENANT), Api::namespaced(client.clone(), NOTIFICATIONS));
+    forbidden("read a tenant's Secret", tenant.get(SECRET).await);
+    forbidden("read the webhooks' keys", notifications.get(WEBHOOK_KEYS).await);
+    forbidden("list all Secrets", Api::<Secret>::all(client.clone()).list(&ListParams::default()).await);
+}
+
+async fn changes_nothing(client: &Client) {
+    let own: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
+    let metadata = ObjectMeta { name: Some("planted".into()), ..ObjectMeta::default() };
+    let planted = Secret { metadata, ..Secret::default() };
+    forbidden("write a Secret", own.create(&PostParams::default(), &planted).await);
+    forbidden("delete a Secret", own.delete("keyrota-gateway-tls", &DeleteParams::default()).await);
+    let accounts: Api<keyrota::api::ServiceAccount> = Api::namespaced(client.clone(), TENANT);
+    forbidden("delete an account", accounts.delete(ACCOUNT, &DeleteParams::default()).await);
+}
+
 fn forbidden<T>(what: &str, outcome: kube::Result<T>) {
     match outcome {
         Err(kube::Error::Api(status)) if status.code == 403 => {}
-        Err(error) => panic!("the gateway must not {what}, but that it was: {error}"),
-        Ok(_) => panic!("the gateway can {what}"),
+        Err(error) => panic!("it must not {what}, and was told otherwise than by a 403: {error}"),
+        Ok(_) => panic!("it can {what}"),
     }
 }
 

@@ -42,12 +42,17 @@ impl Suite<'_> {
 
     pub(crate) async fn pods_are_ready(&self) {
         self.rolled_out(NAMESPACE, "keyrota-controller", 2).await;
+        self.rolled_out(NAMESPACE, "keyrota-console", 1).await;
         let pods: Vec<Pod> = self.pods(NAMESPACE).list(&ListParams::default()).await.unwrap().items;
+        let mut names = Vec::new();
         for pod in pods {
             let containers = pod.status.unwrap_or_default().container_statuses.unwrap_or_default();
-            assert_eq!(containers.len(), 2, "the controller, and the gateway beside it");
             assert!(containers.iter().all(|one| one.ready && one.restart_count == 0), "{containers:?}");
+            names.extend(containers.into_iter().map(|one| one.name));
         }
+        names.sort();
+        // A gateway beside each controller.
+        assert_eq!(names, ["console", "controller", "controller", "gateway", "gateway"]);
     }
 
     /// In another namespace than the gateway's, with the Secret mounted as files.

@@ -1,6 +1,7 @@
 //! The steps, each on what the ones before have left.
 
 mod confinement;
+mod console;
 mod credentials;
 mod operations;
 mod rotations;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service as ServiceObject};
 use keyrota::api::{ConditionStatus, ServiceAccount, ServiceAccountStatus};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -20,7 +21,7 @@ use super::SOON;
 use super::place::Place;
 use super::release::{self, Charts, NAMESPACE};
 use super::traffic::{self, Traffic};
-use super::workload::{Gateway, Witness};
+use super::workload::{Service, Witness};
 use crate::common::eventually;
 use crate::common::operator::{condition, text};
 
@@ -51,7 +52,7 @@ impl<'a> Suite<'a> {
         release::helm(self.place, &["uninstall", release::NAME, "--wait"]).await;
         let crds = ["serviceaccounts.keyrota.dev", "usergroups.keyrota.dev", "tokenissuers.keyrota.dev"];
         release::kubectl(self.place, &[&["delete", "crd"], crds.as_slice()].concat()).await;
-        release::kubectl(self.place, &["delete", "namespace", NAMESPACE]).await;
+        release::kubectl(self.place, &["delete", "namespace", NAMESPACE, release::NOTIFICATIONS]).await;
     }
 
     fn accounts(&self) -> Api<ServiceAccount> {
@@ -140,12 +141,15 @@ impl<'a> Suite<'a> {
         super::say(&format!("  {granted} grants, {later} to try again, none refused; nor by {ended} Pods that ended"));
     }
 
-    /// Where the Service is.
-    async fn gateway(&self) -> Gateway {
-        let services: Api<k8s_openapi::api::core::v1::Service> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let service = services.get("keyrota-gateway").await.unwrap();
-        let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap();
-        Gateway { host: format!("keyrota-gateway.{NAMESPACE}.svc"), address }
+    /// Where the gateway's Service is.
+    async fn gateway(&self) -> Service {
+        self.service("keyrota-gateway").await
+    }
+
+    async fn service(&self, name: &str) -> Service {
+        let services: Api<ServiceObject> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let address = services.get(name).await.unwrap().spec.and_then(|spec| spec.cluster_ip).unwrap();
+        Service { host: format!("{name}.{NAMESPACE}.svc"), address }
     }
 
     /// Waits until a Deployment has this many new Pods, all available, and none of the old.

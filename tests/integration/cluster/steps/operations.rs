@@ -79,12 +79,13 @@ impl Suite<'_> {
         }
     }
 
-    /// To the first revision: the previous version, and two replicas.
+    /// To the first revision: the previous version, and the form with gateways beside the controllers.
     pub(crate) async fn rollback(&self) {
         let before = self.versions().await;
         let traffic = self.traffic();
         release::helm(self.place, &["rollback", release::NAME, "1"]).await;
         self.release_is_rolled_out(2).await;
+        self.each_gateway_grants(2).await;
         self.nobody_was_refused(&traffic);
         assert_eq!(self.versions().await, before, "no credential was rotated");
     }

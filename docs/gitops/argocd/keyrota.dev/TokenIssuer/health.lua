@@ -1,4 +1,4 @@
--- Healthy: the issuer serves its namespaces. Degraded: the spec contradicts another issuer's, or its keys.
+-- Healthy: it is in force. Degraded: its spec cannot be used or contradicts another's, or its keys are not to be had.
 local health = {status = "Progressing", message = "waiting for the Keyrota controller"}
 if obj.metadata.deletionTimestamp ~= nil then
   health.message = "being deleted"
