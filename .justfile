@@ -45,6 +45,10 @@ contract:
 keycloak:
     cargo test --locked --test integration keycloak -- --ignored --nocapture
 
+# Spans to the real OpenTelemetry collector: builds it once
+otlp:
+    cargo test --locked --test integration the_real_collector -- --ignored --nocapture
+
 # Fifty thousand refusals of each kind at the standard endpoint, where a normal run takes three hundred: eight minutes
 timing:
     KEYROTA_TIMING_SAMPLES=50000 KEYROTA_TIMING_CONNECTIONS=400 cargo test --locked --test integration timing -- --nocapture

@@ -18,11 +18,11 @@ COPY crds/samples ./crds/samples
 # Cargo wants to see every target that Cargo.toml names. The toolchain of rust-toolchain.toml is the image's.
 RUN mkdir -p tests/integration benches \
     && touch tests/integration/main.rs benches/console_pages.rs benches/gateway_rate.rs benches/gateway_under_load.rs benches/keycloak_peer.rs \
-    && RUSTUP_TOOLCHAIN=1.95.0 cargo build --release --locked --bin keyrota \
-    && strip target/release/keyrota
+    && RUSTUP_TOOLCHAIN=1.95.0 cargo build --profile dist --locked --bin keyrota \
+    && strip target/dist/keyrota
 
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build --chown=0:0 --chmod=0555 /src/target/release/keyrota /keyrota
+COPY --from=build --chown=0:0 --chmod=0555 /src/target/dist/keyrota /keyrota
 # By number, so that Kubernetes can tell that it is not root. Nothing is ever written: run it with a read-only root.
 USER 65532:65532
 # The ports of the chart: gateway, console, and the health of gateway, controller and console.

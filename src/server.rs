@@ -21,24 +21,28 @@ use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod crowd;
 pub mod files;
 mod hasty;
 pub mod phase;
 pub mod probe;
 
+use crowd::Crowd;
 use hasty::Hasty;
 
-/// How long a peer may keep a connection waiting.
+/// What is borne of peers: how long one may keep a connection waiting, and how many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// For a TLS handshake, for the first bytes on a connection, and for a request's headers; also how long an idle
     /// HTTP/1 connection is kept.
     pub headers: Duration,
+    /// At once; more are closed as soon as they come. An idle one holds some 25 KiB, with TLS.
+    pub connections: usize,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { headers: Duration::from_secs(10) }
+        Self { headers: Duration::from_secs(10), connections: 10_000 }
     }
 }
 
@@ -128,15 +132,16 @@ pub async fn serve(
     handle: Handle<SocketAddr>,
     patience: Patience,
 ) -> std::io::Result<()> {
-    let time = patience.headers;
+    let Patience { headers: time, connections } = patience;
+    let crowd = Crowd::of(connections);
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     bound(&mut server, time);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
-        None => server.acceptor(Hasty { inner: NoDelayAcceptor, time }).serve(service).await,
+        None => server.acceptor(Hasty { inner: NoDelayAcceptor, time, crowd }).serve(service).await,
         Some(config) => {
             let acceptor = RustlsAcceptor::new(config).handshake_timeout(time).acceptor(NoDelayAcceptor);
-            server.acceptor(Hasty { inner: acceptor, time }).serve(service).await
+            server.acceptor(Hasty { inner: acceptor, time, crowd }).serve(service).await
         }
     }
 }

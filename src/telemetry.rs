@@ -1,7 +1,15 @@
-//! Logs: JSON lines on standard output, or text for people.
+//! Logs: JSON lines on standard output, or text for people. Spans: to an OpenTelemetry collector, if one is named.
 
 mod json;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod sink;
+#[cfg(feature = "otlp")]
+pub mod span;
+#[cfg(not(feature = "otlp"))]
+#[path = "telemetry/unspanned.rs"]
+pub mod span;
+pub mod trace;
 
 use clap::{Args, ValueEnum};
 use tracing::Subscriber;
@@ -9,6 +17,7 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 pub use sink::{Flusher, Sink};
+pub use trace::TraceArgs;
 
 /// Settings of the log.
 #[derive(Args, Clone, Debug)]
@@ -37,14 +46,23 @@ pub enum LogFormat {
     Text,
 }
 
-/// Starts logging to standard output. What is returned writes the last lines when it is dropped: keep it in `main`.
+/// Sends the last spans and writes the last lines when it is dropped: keep it in `main`.
+pub struct Telling {
+    // In this order: a span that cannot be sent is said in the log.
+    _spans: Option<trace::Exporting>,
+    _lines: Flusher,
+}
+
+/// Starts logging to standard output, and sending spans as `service` if there is somewhere to send them.
 ///
 /// # Errors
-/// When the level cannot be understood, or logging was started before.
-pub fn start(args: &LogArgs) -> anyhow::Result<Flusher> {
-    let (sink, flusher) = sink::start(std::io::stdout())?;
-    tracing::subscriber::set_global_default(subscriber(args, sink)?)?;
-    Ok(flusher)
+/// When the level or the endpoint cannot be understood, or logging was started before.
+pub fn start(log: &LogArgs, trace: &TraceArgs, service: &'static str) -> anyhow::Result<Telling> {
+    // First: the format of the log knows then whether there are spans.
+    let spans = trace::start(trace, service)?;
+    let (sink, lines) = sink::start(std::io::stdout())?;
+    tracing::subscriber::set_global_default(subscriber(log, sink)?)?;
+    Ok(Telling { _spans: spans, _lines: lines })
 }
 
 /// The same to any writer.
@@ -60,7 +78,7 @@ where
     // A log that cannot be written is no reason to write to standard error, which may be closed as well.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     Ok(match args.format {
-        LogFormat::Json => Box::new(logs.event_format(json::JsonLines).finish()),
+        LogFormat::Json => Box::new(logs.event_format(json::JsonLines { traced: span::are_sent() }).finish()),
         LogFormat::Text => Box::new(logs.with_ansi(false).finish()),
     })
 }

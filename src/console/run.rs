@@ -25,6 +25,7 @@ use crate::domain::duration;
 use crate::entropy::SharedEntropy;
 use crate::server::phase::Phase;
 use crate::server::{self, Patience, files};
+use crate::telemetry::span;
 
 /// Settings of `keyrota console`.
 #[derive(Args, Clone, Debug)]
@@ -104,6 +105,7 @@ pub async fn run(
     let pages = guard::around(router::router(), app, origin, args.tls == TlsMode::Files).with_context(|| {
         format!("--external-url {origin} is no origin: it must be https://HOST or https://HOST:PORT")
     })?;
+    let pages = span::around(pages, router::paths(), if args.tls == TlsMode::Off { "http" } else { "https" });
     let phase = Arc::new(Phase::default());
     let health = Health { holdings, pulses, phase: phase.clone(), registry };
     // Both ports are taken before anything else, so that a port in use is an error at once.

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::calls::call;
 use super::context::{Context, Minted};
 use super::error::{CallError, Error};
+use super::metrics;
 use super::observe::{self, Sight};
 use super::report;
 use crate::api::{TYPE_CREDENTIALS, TYPE_RECORD, Timestamp};
@@ -156,6 +157,9 @@ async fn retire(context: &Context, sight: Sight, version: i64) -> Result<Sight, 
     let sight = write_record(context, sight, record).await?;
     if let Some(reason) = reason {
         context.settings.metrics.published(reason);
+        let owner = &sight.observed.account.owner;
+        let (namespace, account) = (&owner.namespace, &owner.name);
+        tracing::info!(namespace, account, version, reason = metrics::name(reason), "credential published");
     }
     Ok(refresh_outdated(context, sight))
 }

@@ -71,7 +71,8 @@ impl Default for Metrics {
     }
 }
 
-const fn name(reason: Reason) -> &'static str {
+/// A reason in metrics and logs.
+pub const fn name(reason: Reason) -> &'static str {
     match reason {
         Reason::Created => "Created",
         Reason::Scheduled => "Scheduled",
@@ -79,6 +80,16 @@ const fn name(reason: Reason) -> &'static str {
         Reason::ClientIdRegenerated => "ClientIdRegenerated",
         Reason::Compromised => "Compromised",
         Reason::Repaired => "Repaired",
+    }
+}
+
+/// How a pass ended, in metrics and spans.
+pub fn outcome<T>(result: &Result<T, Error>) -> &'static str {
+    match result {
+        Ok(_) => "done",
+        Err(error) if error.is_race() => "race",
+        Err(Error::Panicked) => "panicked",
+        Err(_) => "failed",
     }
 }
 
@@ -102,14 +113,8 @@ impl Metrics {
         ours.register("leader", "1 while this process holds the lease and writes, else 0", self.leader.clone());
     }
 
-    /// Counts a pass.
-    pub fn pass<T>(&self, outcome: &Result<T, Error>, seconds: f64) {
-        let outcome = match outcome {
-            Ok(_) => "done",
-            Err(error) if error.is_race() => "race",
-            Err(Error::Panicked) => "panicked",
-            Err(_) => "failed",
-        };
+    /// Counts a pass that ended as [`outcome`] says.
+    pub fn pass(&self, outcome: &'static str, seconds: f64) {
         self.reconciles.get_or_create(&Outcome { outcome }).inc();
         self.duration.observe(seconds);
     }
@@ -241,7 +246,7 @@ mod tests {
     fn what_can_be_counted_is_there_from_the_start() {
         let (metrics, mut registry, mut text) = (Metrics::default(), Registry::default(), String::new());
         metrics.register(&mut registry);
-        metrics.pass(&Ok(()), 0.001);
+        metrics.pass("done", 0.001);
         metrics.published(Reason::Repaired);
         metrics.lead(true);
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use super::apply::apply;
 use super::context::Context;
 use super::error::{CallError, Error};
+use super::metrics;
 use super::notify::note;
 use super::observe::{self, Sight};
 use super::report;
@@ -24,6 +25,7 @@ use crate::domain::restart as restart_rules;
 use crate::domain::settle::{self, Applied, settle};
 use crate::domain::trigger;
 use crate::domain::words::{self, Abnormal, Happening, Word};
+use crate::telemetry::span;
 
 /// A pass may take this long before it is given up and begun anew.
 const PASS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -32,23 +34,34 @@ const MOST_STEPS: usize = 8;
 
 /// One pass over one account.
 pub async fn reconcile(object: Arc<ServiceAccount>, context: Arc<Context>) -> Result<Requeue, Error> {
-    let mut under_way = context.backlog.pass(&object);
+    let about = || {
+        [("k8s.namespace.name", object.metadata.namespace.clone()), ("keyrota.account", object.metadata.name.clone())]
+    };
+    span::within("reconcile ServiceAccount", about, told(&object, &context)).await
+}
+
+/// A pass that is counted, and whose failure is told.
+async fn told(object: &Arc<ServiceAccount>, context: &Context) -> Result<Requeue, Error> {
+    let mut under_way = context.backlog.pass(object);
     let began = tokio::time::Instant::now();
     // What passes share are maps behind locks that do not poison, and the cluster, which any pass may find half done.
-    let pass = AssertUnwindSafe(pass(&context, &object)).catch_unwind();
+    let pass = AssertUnwindSafe(pass(context, object)).catch_unwind();
     let outcome = match tokio::time::timeout(PASS_TIMEOUT, pass).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::Panicked),
         Err(_) => Err(Error::TooSlow(PASS_TIMEOUT.as_secs())),
     };
-    context.settings.metrics.pass(&outcome, began.elapsed().as_secs_f64());
+    let ended = metrics::outcome(&outcome);
+    context.settings.metrics.pass(ended, began.elapsed().as_secs_f64());
+    span::note(|| [("keyrota.outcome", Some(ended.to_owned()))]);
     let retry = match outcome {
         Ok(retry) => retry,
         Err(error) => {
             under_way.failed();
+            tell(context, object, &error, ended);
             // What made the pass panic may do so here, too.
-            let _ = AssertUnwindSafe(report_refused(&context, &object, &error)).catch_unwind().await;
-            let _ = AssertUnwindSafe(note::late(&context, &object)).catch_unwind().await;
+            let _ = AssertUnwindSafe(report_refused(context, object, &error)).catch_unwind().await;
+            let _ = AssertUnwindSafe(note::late(context, object)).catch_unwind().await;
             return Err(error);
         }
     };
@@ -176,21 +189,35 @@ async fn report_refused(context: &Context, object: &ServiceAccount, error: &Erro
     report::told(context, object, &words::PASS_FAILED, message).await;
 }
 
-/// What to do after a failed pass: at once after a lost race, else with a growing pause.
-pub fn after_error(object: Arc<ServiceAccount>, error: &Error, context: Arc<Context>) -> Requeue {
+/// Counts and logs a failure, in the span of its pass.
+fn tell(context: &Context, object: &ServiceAccount, error: &Error, ended: &'static str) {
     let uid = object.metadata.uid.clone().unwrap_or_default();
     let (namespace, name) = (object.metadata.namespace.as_deref(), object.metadata.name.as_deref());
     if error.is_race() {
         tracing::debug!(namespace, account = name, %error, "a pass lost a race and is tried again");
-        return Requeue::requeue(Duration::from_millis(100));
+        return;
     }
+    span::failed(ended, error);
     let failures = {
         let mut failures = context.failures.lock();
         let count = failures.entry(uid).or_default();
         *count = count.saturating_add(1);
         *count
     };
-    let pause = Duration::from_millis(250 << failures.min(8));
+    let pause = pause(failures);
     tracing::warn!(namespace, account = name, %error, failures, retry_seconds = pause.as_secs_f64(), "a pass failed and is tried again");
-    Requeue::requeue(pause)
+}
+
+/// What to do after a failed pass: at once after a lost race, else with a growing pause.
+pub fn after_error(object: Arc<ServiceAccount>, error: &Error, context: Arc<Context>) -> Requeue {
+    if error.is_race() {
+        return Requeue::requeue(Duration::from_millis(100));
+    }
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let failures = context.failures.lock().get(uid).copied().unwrap_or_default();
+    Requeue::requeue(pause(failures))
+}
+
+fn pause(failures: u32) -> Duration {
+    Duration::from_millis(250 << failures.min(8))
 }

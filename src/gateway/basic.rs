@@ -4,6 +4,8 @@
 //! Basic aWQ6czMlM0FjcmV0Cg==  →  "id:s3%3Acret\n"  →  id, s3%3Acret  →  s3:cret (form-decoded) · s3%3Acret (raw)
 //! ```
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -76,8 +78,7 @@ pub fn candidates(header: &[u8]) -> Result<Vec<Candidate>, BasicError> {
         return Err(BasicError::EmptySecret);
     }
     let raw = Candidate { client_id: id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
-    // A slice's `contains` is a vectorized search; `any` is not.
-    if !text.as_bytes().contains(&b'%') && !text.as_bytes().contains(&b'+') {
+    if !is_escaped(&text) {
         return Ok(vec![raw]);
     }
     let colons = Candidate { client_id: with_colons(id), secret: Zeroizing::new(with_colons(secret)) };
@@ -130,12 +131,15 @@ fn from_base64(value: &[u8]) -> Result<Zeroizing<Vec<u8>>, BasicError> {
 
 /// As RFC 6749 section 2.3.1 has it; none if an escape is malformed, or what comes out is empty or not UTF-8.
 fn form_decoded(id: &str, secret: &str) -> Option<Candidate> {
-    let (client_id, secret) = (form_decode(id)?, Zeroizing::new(form_decode(secret)?));
+    let (client_id, secret) = (form_decode(id)?.into_owned(), Zeroizing::new(form_decode(secret)?.into_owned()));
     (!client_id.is_empty() && !secret.is_empty()).then_some(Candidate { client_id, secret })
 }
 
 /// Reads `application/x-www-form-urlencoded` text strictly: none if an escape is malformed or the result not UTF-8.
-pub(super) fn form_decode(text: &str) -> Option<String> {
+pub(super) fn form_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !is_escaped(text) {
+        return Some(Cow::Borrowed(text));
+    }
     let escapes_are_whole =
         text.bytes().enumerate().filter(|(_, byte)| *byte == b'%').all(|(at, _)| {
             text.as_bytes().get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
@@ -144,7 +148,13 @@ pub(super) fn form_decode(text: &str) -> Option<String> {
         return None;
     }
     let spaced = Zeroizing::new(text.replace('+', " "));
-    String::from_utf8(percent_decode(spaced.as_bytes()).collect()).ok()
+    String::from_utf8(percent_decode(spaced.as_bytes()).collect()).ok().map(Cow::Owned)
+}
+
+/// Whether form-decoding could change it.
+fn is_escaped(text: &str) -> bool {
+    // A slice's `contains` is a vectorized search; `any` is not.
+    text.as_bytes().contains(&b'%') || text.as_bytes().contains(&b'+')
 }
 
 /// For clients that escape nothing but the colon which would split the pair.

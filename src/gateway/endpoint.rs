@@ -31,6 +31,7 @@ use crate::domain::token::TokenError;
 use crate::entropy::{Draw, EntropyError, SharedEntropy};
 use crate::index::live::Live;
 use crate::index::{Accounts, World};
+use crate::telemetry::span;
 
 /// For the whole body; a caller that needs longer is no client of ours.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
@@ -236,6 +237,15 @@ impl App {
         let account = owner.map(|owner| owner.name.as_str());
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         let (kind, version) = (endpoint.name(), finding.version_number());
+        span::note(|| {
+            [
+                ("k8s.namespace.name", namespace),
+                ("keyrota.account", account),
+                ("keyrota.issuer", *issuer),
+                ("keyrota.outcome", Some(endpoint.outcome(refusal))),
+            ]
+            .map(|(key, value)| (key, value.map(str::to_owned)))
+        });
         let Some(refusal) = refusal else {
             if let (Some(owner), Some(version), Some(now)) = (owner, version, now) {
                 self.ledger.note(&owner.uid, version, *now);

@@ -1,7 +1,6 @@
 //! Health, readiness and metrics: plain HTTP on a port of its own, so that probes answer whatever happens to the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +11,7 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::SharedClock;
 use crate::index::Index;
+use crate::server::phase::Phase;
 use crate::server::probe::{self, Text, report};
 
 /// A feed tries something at least every 35 s (a watch's end) and every page of a list; this is three times as long.
@@ -27,23 +27,15 @@ pub struct Health {
     pub max_stale: TimeDelta,
     /// The metrics.
     pub registry: Registry,
-    /// The gateway listens, with a certificate if it needs one.
-    pub listening: AtomicBool,
-    /// It is about to stop: no new traffic, please.
-    pub draining: AtomicBool,
+    /// Where the listener for tokens stands.
+    pub phase: Arc<Phase>,
 }
 
 impl Health {
     /// What keeps the gateway from serving; empty when nothing does.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        if self.draining.load(Relaxed) {
-            missing.push("shutting down".to_owned());
-        }
-        if !self.listening.load(Relaxed) {
-            missing.push("the TLS certificate is not loaded".to_owned());
-        }
+        let mut missing = self.phase.missing();
         let now = self.clock.now();
         for progress in self.index.progress() {
             if !progress.is_listed() {
@@ -94,14 +86,10 @@ mod tests {
     use tower::ServiceExt;
 
     fn health(index: Arc<Index>, clock: &ManualClock) -> Arc<Health> {
-        Arc::new(Health {
-            index,
-            clock: Arc::new(clock.clone()),
-            max_stale: TimeDelta::hours(1),
-            registry: Registry::default(),
-            listening: AtomicBool::new(true),
-            draining: AtomicBool::new(false),
-        })
+        let phase = Arc::new(Phase::default());
+        phase.listens();
+        let (clock, max_stale) = (Arc::new(clock.clone()), TimeDelta::hours(1));
+        Arc::new(Health { index, clock, max_stale, registry: Registry::default(), phase })
     }
 
     async fn get(health: &Arc<Health>, path: &str) -> (u16, String) {
@@ -116,7 +104,7 @@ mod tests {
     async fn a_filled_index_and_a_certificate_make_it_ready() {
         let health = health(filled_index(), &ManualClock::at(now()));
         assert_eq!(get(&health, "/readyz").await, (200, "ok\n".into()));
-        health.listening.store(false, Relaxed);
+        let health = Arc::new(Health { phase: Arc::default(), ..Arc::into_inner(health).unwrap() });
         assert_eq!(get(&health, "/readyz").await, (503, "the TLS certificate is not loaded\n".into()));
     }
 
@@ -146,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn it_stops_being_ready_before_it_stops() {
         let health = health(filled_index(), &ManualClock::at(now()));
-        health.draining.store(true, Relaxed);
+        health.phase.drains();
         assert_eq!(get(&health, "/readyz").await, (503, "shutting down\n".into()));
     }
 

@@ -73,6 +73,12 @@ impl Endpoint {
         }
     }
 
+    /// How a request ended, in metrics and spans.
+    #[must_use]
+    pub fn outcome(self, refusal: Option<Refusal>) -> &'static str {
+        refusal.map_or_else(|| self.success(), Refusal::reason)
+    }
+
     /// The outcome that is no refusal.
     fn success(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use http::Request;
 use utoipa::OpenApi;
 
@@ -17,20 +17,30 @@ use super::openapi::{
 };
 use crate::domain::paths;
 
-/// All endpoints of the gateway. Methods are the endpoints' own business: a wrong one gets their kind of answer.
+/// All endpoints of the gateway.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route(paths::LEGACY_TOKEN, any(legacy_token))
-        .route(paths::TOKEN, any(oauth_token))
-        .route(paths::INTROSPECTION, any(introspect))
-        .route(paths::METADATA, any(metadata))
-        .route(&below(paths::METADATA), any(metadata))
-        .route(paths::DISCOVERY, any(discovery))
-        .route(&below(paths::DISCOVERY), any(discovery))
-        .route(paths::JWKS, any(jwks))
-        .route(paths::OPENAPI, any(openapi))
-        .fallback(no_such_path)
-        .with_state(app)
+    let router = routes().into_iter().fold(Router::new(), |router, (path, endpoint)| router.route(&path, endpoint));
+    router.fallback(no_such_path).with_state(app)
+}
+
+/// Their paths.
+pub fn paths() -> impl Iterator<Item = String> {
+    routes().into_iter().map(|(path, _)| path)
+}
+
+/// Methods are the endpoints' own business: a wrong one gets their kind of answer.
+fn routes() -> Vec<(String, MethodRouter<Arc<App>>)> {
+    vec![
+        (paths::LEGACY_TOKEN.into(), any(legacy_token)),
+        (paths::TOKEN.into(), any(oauth_token)),
+        (paths::INTROSPECTION.into(), any(introspect)),
+        (paths::METADATA.into(), any(metadata)),
+        (below(paths::METADATA), any(metadata)),
+        (paths::DISCOVERY.into(), any(discovery)),
+        (below(paths::DISCOVERY), any(discovery)),
+        (paths::JWKS.into(), any(jwks)),
+        (paths::OPENAPI.into(), any(openapi)),
+    ]
 }
 
 /// Where RFC 8414 section 3.1 puts the document of an issuer whose URL has a path.

@@ -4,18 +4,14 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use anyhow::Context;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tracing::info;
 
 use super::assertion::args::ForeignArgs;
 use super::endpoint::{App, BODY_TIME, Dependencies, EVEN_TIME};
@@ -28,10 +24,12 @@ use super::{certificate, identity, router};
 use crate::clock::SharedClock;
 use crate::config::{self, ClusterArgs, ExternalArgs};
 use crate::domain::duration;
-use crate::entropy::SystemEntropy;
+use crate::entropy::{Gathered, SystemEntropy};
 use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
+use crate::server::phase::Phase;
 use crate::server::{self, Patience};
+use crate::telemetry::span;
 
 /// Settings of the gateway.
 #[derive(Args, Clone, Debug)]
@@ -123,7 +121,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         accounts: index.clone(),
         live: Arc::new(live),
         clock: clock.clone(),
-        entropy: Arc::new(SystemEntropy),
+        entropy: Arc::new(Gathered::from(SystemEntropy)),
         external_url: args.external.url().to_owned(),
         max_stale: args.max_stale,
         pace: Pace::default(),
@@ -135,15 +133,10 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         clients,
     };
     let app = Arc::new(App::new(dependencies)?);
-    let health = Arc::new(Health {
-        index: index.clone(),
-        clock: clock.clone(),
-        max_stale: args.max_stale,
-        registry,
-        listening: AtomicBool::new(false),
-        draining: AtomicBool::new(false),
-    });
-    let stop = Stop { health: health.clone(), drain: args.drain.to_std().unwrap_or_default() };
+    let phase = Arc::new(Phase::default());
+    let max_stale = args.max_stale;
+    let health =
+        Arc::new(Health { index: index.clone(), clock: clock.clone(), max_stale, registry, phase: phase.clone() });
     let identity = args.identity.clone().unwrap_or_else(config::host_name);
     let publisher =
         Arc::new(Publisher::new(ledger, index.clone(), clock.clone(), client.clone(), &namespace, &identity));
@@ -153,7 +146,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         keeper.keep_publishing().await;
         Ok(())
     });
-    background.spawn(server::serve(probes, None, health::router(health.clone()), Handle::new(), Patience::default()));
+    background.spawn(server::serve(probes, None, health::router(health), Handle::new(), Patience::default()));
     let feeds = feed::run(client.clone(), namespace.clone(), index, clock);
     background.spawn(async move {
         feeds.await;
@@ -179,7 +172,10 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
             });
         }
     }
-    let serving = stop.serve(tokens, first, router::router(app), shutdown);
+    let drain = args.drain.to_std().unwrap_or_default();
+    let scheme = if args.tls == TlsMode::Off { "http" } else { "https" };
+    let traced = span::around(router::router(app), router::paths(), scheme);
+    let serving = phase.serve(tokens, first, traced, drain, shutdown);
     tokio::select! {
         served = serving => {
             // The last grants, too: nothing is lost by an orderly stop.
@@ -189,51 +185,6 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
         ended = background.join_next() => {
             ended.transpose().context("a part of the gateway panicked")?.transpose().context("a listener failed")?;
             anyhow::bail!("a part of the gateway ended by itself")
-        }
-    }
-}
-
-struct Stop {
-    health: Arc<Health>,
-    drain: Duration,
-}
-
-impl Stop {
-    /// Serves from the moment when `first` says how, until `shutdown` and the drain after it.
-    async fn serve(
-        self,
-        listener: std::net::TcpListener,
-        first: oneshot::Receiver<Option<RustlsConfig>>,
-        router: axum::Router,
-        shutdown: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
-        let handle = Handle::new();
-        let address = listener.local_addr()?;
-        let until = async {
-            shutdown.await;
-            info!(seconds = self.drain.as_secs(), "shutting down: no longer ready, serving on for a moment");
-            self.health.draining.store(true, Relaxed);
-            tokio::time::sleep(self.drain).await;
-            handle.graceful_shutdown(Some(server::GRACE));
-        };
-        let serving = async {
-            let Ok(tls) = first.await else {
-                anyhow::bail!("the watch of the TLS Secret ended");
-            };
-            self.health.listening.store(true, Relaxed);
-            info!(%address, tls = tls.is_some(), "the gateway listens");
-            server::serve(listener, tls, router, handle.clone(), Patience::default())
-                .await
-                .context("the gateway's listener failed")
-        };
-        tokio::pin!(until);
-        tokio::pin!(serving);
-        tokio::select! {
-            served = &mut serving => served,
-            () = &mut until => match self.health.listening.load(Relaxed) {
-                true => serving.await,
-                false => Ok(()),
-            },
         }
     }
 }

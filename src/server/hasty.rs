@@ -11,14 +11,17 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::crowd::{Crowd, Place};
+
 /// The length of the HTTP/2 preface.
 const FIRST_BYTES: usize = 24;
 
-/// Gives every connection that `A` accepts so much time for its first bytes.
-#[derive(Clone, Copy, Debug)]
+/// Gives every connection that `A` accepts a place, and so much time for its first bytes.
+#[derive(Clone, Debug)]
 pub(super) struct Hasty<A> {
     pub(super) inner: A,
     pub(super) time: Duration,
+    pub(super) crowd: Crowd,
 }
 
 impl<A, I, S> Accept<I, S> for Hasty<A>
@@ -31,10 +34,12 @@ where
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let (accepted, time) = (self.inner.accept(stream, service), self.time);
+        let (place, time) = (self.crowd.enter(), self.time);
+        let accepted = self.inner.accept(stream, service);
         Box::pin(async move {
+            let place = place?;
             let (inner, service) = accepted.await?;
-            Ok((HastyStream { inner, waiting: Some((FIRST_BYTES, Box::pin(sleep(time)))) }, service))
+            Ok((HastyStream { inner, waiting: Some((FIRST_BYTES, Box::pin(sleep(time)))), _place: place }, service))
         })
     }
 }
@@ -44,6 +49,7 @@ pub(super) struct HastyStream<S> {
     inner: S,
     /// How many bytes are still to come, and until when.
     waiting: Option<(usize, Pin<Box<Sleep>>)>,
+    _place: Place,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for HastyStream<S> {

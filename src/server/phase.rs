@@ -29,6 +29,14 @@ impl Phase {
         draining.into_iter().chain(waiting).collect()
     }
 
+    pub(crate) fn listens(&self) {
+        self.listening.store(true, Relaxed);
+    }
+
+    pub(crate) fn drains(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
     /// Serves from the moment when `first` says how, until `shutdown` and the drain after it: load balancers need a
     /// moment to notice that it is no longer ready.
     ///
@@ -47,7 +55,7 @@ impl Phase {
         let until = async {
             shutdown.await;
             info!(seconds = drain.as_secs(), "shutting down: no longer ready, serving on for a moment");
-            self.draining.store(true, Relaxed);
+            self.drains();
             tokio::time::sleep(drain).await;
             handle.graceful_shutdown(Some(GRACE));
         };
@@ -55,7 +63,7 @@ impl Phase {
             let Ok(tls) = first.await else {
                 anyhow::bail!("nothing follows the TLS certificate any more");
             };
-            self.listening.store(true, Relaxed);
+            self.listens();
             info!(%address, tls = tls.is_some(), "listening");
             serve(listener, tls, router, handle.clone(), Patience::default()).await.context("the listener failed")
         };

@@ -13,31 +13,59 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::span;
 use crate::clock::{Clock, SystemClock};
 
 /// The format.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct JsonLines;
+pub(super) struct JsonLines {
+    /// Whether spans are sent at all: only then a line is asked which one it is in.
+    pub(super) traced: bool,
+}
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let about = event.metadata();
-        line.write_str("{\"timestamp\":\"")?;
-        write_time(&mut line, SystemClock.now())?;
-        line.write_str("\",\"level\":\"")?;
-        line.write_str(level(*about.level()))?;
-        line.write_char('"')?;
-        let mut fields = Fields { line: &mut line, result: Ok(()) };
-        event.record(&mut fields);
-        fields.result?;
-        line.write_str(",\"target\":\"")?;
-        line.write_str(about.target())?;
-        line.write_str("\"}\n")
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // Taken, not borrowed: what is formatted may log itself.
+        let mut line = LINE.take();
+        line.clear();
+        let written = write_line(&mut line, event, self.traced).and_then(|()| writer.write_str(&line));
+        line.shrink_to(ORDINARY);
+        LINE.set(line);
+        written
     }
+}
+
+thread_local! {
+    /// The memory of the line that was written last. A writer is called for each of a line's forty pieces by a pointer,
+    /// which cost as much as the line itself.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// How much of it is kept, in bytes: what most lines fit into.
+const ORDINARY: usize = 4096;
+
+fn write_line(line: &mut String, event: &Event<'_>, traced: bool) -> fmt::Result {
+    let about = event.metadata();
+    line.push_str("{\"timestamp\":\"");
+    write_time(line, SystemClock.now())?;
+    line.push_str("\",\"level\":\"");
+    line.push_str(level(*about.level()));
+    line.push('"');
+    let mut fields = Fields { line, result: Ok(()) };
+    event.record(&mut fields);
+    fields.result?;
+    line.push_str(",\"target\":\"");
+    line.push_str(about.target());
+    line.push('"');
+    if traced && let Some(ids) = span::ids() {
+        write!(line, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", ids.trace, ids.span)?;
+    }
+    line.push_str("}\n");
+    Ok(())
 }
 
 fn level(level: Level) -> &'static str {
@@ -75,23 +103,21 @@ fn write_time(line: &mut impl Write, now: DateTime<Utc>) -> fmt::Result {
     line.write_str(std::str::from_utf8(&fraction).map_err(|_| fmt::Error)?)
 }
 
-struct Fields<'a, W> {
-    line: &'a mut W,
+struct Fields<'a> {
+    line: &'a mut String,
     result: fmt::Result,
 }
 
-impl<W: Write> Fields<'_, W> {
-    fn put(&mut self, field: &Field, value: impl FnOnce(&mut W) -> fmt::Result) {
-        let mut put = || {
-            self.line.write_str(",\"")?;
-            self.line.write_str(field.name())?;
-            self.line.write_str("\":")
-        };
-        self.result = self.result.and_then(|()| put()).and_then(|()| value(self.line));
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut String) -> fmt::Result) {
+        for part in [",\"", field.name(), "\":"] {
+            self.line.push_str(part);
+        }
+        self.result = self.result.and_then(|()| value(self.line));
     }
 }
 
-impl<W: Write> Visit for Fields<'_, W> {
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put(field, |line| text(line, |quoted| quoted.write_str(value)));
     }
@@ -117,29 +143,31 @@ impl<W: Write> Visit for Fields<'_, W> {
     }
 }
 
-fn text<W: Write>(line: &mut W, write: impl FnOnce(&mut Quoted<'_, W>) -> fmt::Result) -> fmt::Result {
-    line.write_char('"')?;
+fn text(line: &mut String, write: impl FnOnce(&mut Quoted<'_>) -> fmt::Result) -> fmt::Result {
+    line.push('"');
     write(&mut Quoted(line))?;
-    line.write_char('"')
+    line.push('"');
+    Ok(())
 }
 
 /// Escapes what is written through it (RFC 8259 section 7), so that nothing in a field can end the string or the line.
-struct Quoted<'a, W>(&'a mut W);
+struct Quoted<'a>(&'a mut String);
 
-impl<W: Write> Write for Quoted<'_, W> {
+impl Write for Quoted<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while let Some(at) = rest.bytes().position(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-            self.0.write_str(&rest[..at])?;
+            self.0.push_str(&rest[..at]);
             match rest.as_bytes()[at] {
-                b'"' => self.0.write_str("\\\"")?,
-                b'\\' => self.0.write_str("\\\\")?,
-                b'\n' => self.0.write_str("\\n")?,
+                b'"' => self.0.push_str("\\\""),
+                b'\\' => self.0.push_str("\\\\"),
+                b'\n' => self.0.push_str("\\n"),
                 control => write!(self.0, "\\u{control:04x}")?,
             }
             rest = &rest[at + 1..];
         }
-        self.0.write_str(rest)
+        self.0.push_str(rest);
+        Ok(())
     }
 }
 

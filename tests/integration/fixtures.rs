@@ -14,7 +14,7 @@ use keyrota::domain::keys::Keys;
 use keyrota::domain::names::client_id_label;
 use keyrota::domain::record::{Owner, Record};
 use keyrota::domain::verifier::{HashCost, hash};
-use keyrota::entropy::SystemEntropy;
+use keyrota::entropy::{Gathered, SystemEntropy};
 use keyrota::gateway::App;
 use keyrota::gateway::endpoint::{BODY_TIME, Dependencies, EVEN_TIME};
 use keyrota::gateway::freshen::Pace;
@@ -140,7 +140,7 @@ pub fn app_behind(
         foreign: Default::default(),
         clients,
         ledger: Arc::default(),
-        entropy: Arc::new(SystemEntropy),
+        entropy: Arc::new(Gathered::from(SystemEntropy)),
         external_url: "https://localhost:31443".into(),
         accounts: index.clone(),
         live,

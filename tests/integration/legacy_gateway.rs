@@ -112,7 +112,8 @@ impl Gateway {
     async fn raw(&self, bytes: &[u8]) -> String {
         let (mut stream, bytes) = (self.connect("http/1.1"), bytes.to_vec());
         let exchange = move || {
-            stream.write_all(&bytes).unwrap();
+            // A server that has heard enough may be gone before all of it is written.
+            let _ = stream.write_all(&bytes);
             let mut answer = Vec::new();
             // A close without a TLS goodbye is a close.
             let _ = stream.read_to_end(&mut answer);
@@ -250,7 +251,15 @@ async fn a_large_body_is_refused_and_the_gateway_goes_on() {
 #[case::many_headers(format!("POST {PATH} HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(500)), "431", "")]
 #[tokio::test]
 async fn what_no_library_sends_is_answered_clearly(#[case] request: String, #[case] status: &str, #[case] text: &str) {
-    let answer = gateway().await.raw(request.as_bytes()).await;
+    let gateway = gateway().await;
+    let mut answer = String::new();
+    // Closing with bytes unread resets the connection, and that may overtake the answer.
+    for _ in 0..20 {
+        answer = gateway.raw(request.as_bytes()).await;
+        if !answer.is_empty() {
+            break;
+        }
+    }
     assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
     assert!(answer.contains(text), "{answer}");
 }
@@ -274,7 +283,7 @@ async fn a_length_besides_chunks_smuggles_no_second_request() {
 #[tokio::test]
 async fn a_peer_that_is_too_slow_with_its_headers_is_cut_off(#[case] bytes: &str) {
     let accounts = [account("exporter", ID, SECRET).unwrap()];
-    let patience = Patience { headers: Duration::from_millis(300) };
+    let patience = Patience { headers: Duration::from_millis(300), ..Patience::default() };
     let gateway =
         gateway_with(index(&accounts).unwrap(), Arc::new(FakeLive::new(&accounts, true)), patience, None).await;
     assert!(!gateway.raw(bytes.as_bytes()).await.starts_with("HTTP/1.1 2"));
@@ -333,13 +342,38 @@ async fn rapid_resets_end_their_own_connection_and_nobody_elses_service() {
     assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
 }
 
-/// The kernel may let as many be opened as we may have open files.
+/// Both ends are open files of this process.
 #[tokio::test]
-async fn connections_that_say_nothing_keep_nobody_from_being_served() {
+async fn thousands_of_connections_that_say_nothing_keep_nobody_from_being_served() {
     let gateway = gateway().await;
-    let idle: Vec<_> = (0..400).map(|_| TcpStream::connect(gateway.address).unwrap()).collect();
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    let idle = usize::try_from(files.saturating_sub(1000) / 2).unwrap().min(9_000);
+    let mut kept = Vec::with_capacity(idle);
+    while kept.len() < idle {
+        kept.push(tokio::net::TcpStream::connect(gateway.address).await.unwrap());
+    }
     assert_eq!(gateway.ask(HEADER, "application/json", "").await.status(), 200);
+    drop(kept);
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_are_closed_at_once_and_their_end_makes_room() {
+    let accounts = [account("exporter", ID, SECRET).unwrap()];
+    let patience = Patience { connections: 2, ..Patience::default() };
+    let live = Arc::new(FakeLive::new(&accounts, true));
+    let gateway = gateway_with(index(&accounts).unwrap(), live, patience, None).await;
+    let request = format!(
+        "POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: {HEADER}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    let idle = [(); 2].map(|()| TcpStream::connect(gateway.address).unwrap());
+    assert_eq!(gateway.raw(request.as_bytes()).await, "", "a third one is served");
     drop(idle);
+    let served = async {
+        while !gateway.raw(request.as_bytes()).await.starts_with("HTTP/1.1 200") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), served).await.unwrap();
 }
 
 /// A frame of HTTP/2 (RFC 9113 section 4.1).

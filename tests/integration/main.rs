@@ -68,6 +68,8 @@ mod restarts;
 #[cfg(test)]
 mod signing_keys;
 #[cfg(test)]
+mod spans;
+#[cfg(test)]
 mod take_over;
 #[cfg(test)]
 mod tenants;

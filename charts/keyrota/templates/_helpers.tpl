@@ -55,6 +55,10 @@ keyrota-{{ .component }}-tls
 {{- end }}
 - --log={{ .Values.log.level }}
 - --log-format={{ .Values.log.format }}
+{{- with .Values.tracing.endpoint }}
+- --otlp-endpoint={{ . }}
+- --trace-ratio={{ $.Values.tracing.ratio }}
+{{- end }}
 {{- end }}
 
 {{- define "keyrota.containerSecurity" -}}

@@ -105,7 +105,7 @@ fn form(text: &[u8]) -> Result<Parameters, RequestError> {
         let name = form_decode(name).ok_or(RequestError::BadEscape)?;
         let value = form_decode(value).ok_or(RequestError::BadEscape)?;
         if let Some(name) = known(&name) {
-            once(&mut parameters, name, value)?;
+            once(&mut parameters, name, value.into_owned())?;
         }
     }
     Ok(parameters)

@@ -19,7 +19,7 @@ const SOON: u32 = 1;
 const CHALLENGE: &str = r#"Basic realm="keyrota", charset="UTF-8""#;
 
 /// A token for the one who asked.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 pub struct Granted<'a> {
     /// The token.
     pub access_token: String,
@@ -28,7 +28,7 @@ pub struct Granted<'a> {
     /// In seconds.
     pub expires_in: i64,
     /// Separated by spaces; absent without any.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub scope: Option<&'a str>,
 }
 
@@ -40,6 +40,26 @@ pub struct Error {
     error: &'static str,
     /// For people.
     error_description: String,
+}
+
+/// 200 with a token: base64url characters and dots, which JSON escapes none of. To look for one in every token cost a
+/// tenth of all that a grant costs besides its signature.
+#[must_use]
+pub fn granted(answer: &Granted<'_>) -> Response {
+    let Granted { access_token, token_type, expires_in, scope } = answer;
+    let lifetime = expires_in.to_string();
+    let scope = scope.map(|scope| format!(r#","scope":{}"#, serde_json::Value::from(scope))).unwrap_or_default();
+    let parts = [
+        r#"{"access_token":""#,
+        access_token,
+        r#"","token_type":""#,
+        token_type,
+        r#"","expires_in":"#,
+        &lifetime,
+        &scope,
+        "}",
+    ];
+    respond(StatusCode::OK, parts.concat())
 }
 
 /// 200, and not to be stored by anybody.
@@ -127,7 +147,11 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"server_error"}"#.to_vec())
         }
     };
-    let mut response = Response::new(Body::from(body));
+    respond(status, body)
+}
+
+fn respond(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

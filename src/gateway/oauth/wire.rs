@@ -44,9 +44,9 @@ pub fn form(content_type: Option<&str>, body: &[u8]) -> Result<Form, RequestErro
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = form_decode(name).ok_or(RequestError::BadEscape)?;
-        let value = form_decode(value).map(Zeroizing::new).ok_or(RequestError::BadEscape)?;
+        let value = form_decode(value).ok_or(RequestError::BadEscape)?;
         if !value.is_empty() {
-            form.take(&name, value)?;
+            form.take(&name, Zeroizing::new(value.into_owned()))?;
         }
     }
     Ok(form)

@@ -33,6 +33,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["--set", "watchNamespaces={Team_A}"], "'/watchNamespaces/0'"),
     (&["--set", "gateway.trustedProxies.networks={10.0.0.1}"], "'/gateway/trustedProxies/networks/0'"),
     (&["--set", "image.digest=sha256:abc"], "'/image/digest'"),
+    (&["--set", "tracing.endpoint=collector:4317"], "'/tracing/endpoint'"),
+    (&["--set", "tracing.endpoint=http://user:secret@collector:4318"], "'/tracing/endpoint'"),
+    (&["--set", "tracing.ratio=1.5"], "'/tracing/ratio': '1.5' does not match"),
+    (&["--set-json", "tracing.ratio=1.5"], "'/tracing/ratio': maximum: got 1.5, want 1"),
     (&["--set", "commonLabels.a=-b"], "'/commonLabels/a'"),
     // Names too long.
     (

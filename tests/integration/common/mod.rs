@@ -1,5 +1,6 @@
 //! What the tests share: one control plane, namespaces of their own, and a way to wait.
 
+pub(crate) mod collector;
 pub(crate) mod idp;
 pub(crate) mod keycloak;
 pub(crate) mod link;

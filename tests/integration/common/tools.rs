@@ -7,8 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest;
+use aws_lc_rs::digest::{self, Context, SHA256};
 use keyrota::controlplane::Environment;
+
+use crate::generated::checkout;
 
 /// The directory of a tool in the cache, installed there when it is new. `name` holds the version, or a digest of what
 /// is installed. None where the command that installs it is missing, which is an error in CI.
@@ -50,6 +52,21 @@ pub(crate) fn go_tool(name: &str, package: &str, version: &str) -> Option<PathBu
         run(go(home, "install").env("GOBIN", home).arg(format!("{package}@{version}")));
         std::fs::rename(home.join(package.rsplit('/').next().unwrap()), home.join(name))
     })
+}
+
+/// The Go program in `tests/NAME`, of main.go and these further files. None where Go is missing.
+pub(crate) fn own_go_tool(name: &str, further: &[&str], what: &str) -> Option<PathBuf> {
+    let folder = checkout("tests").join(name);
+    let mut digest = Context::new(&SHA256);
+    let files = ["go.mod", "go.sum", "main.go"].iter().chain(further);
+    files.for_each(|file| digest.update(&std::fs::read(folder.join(file)).unwrap()));
+    let digest: String = digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let home = installed(&format!("{name}-{digest}"), "go", |home| {
+        let mut build = go(&folder, "build");
+        build.arg("-o").arg(home.join(name)).arg(".");
+        during(what, || run(&mut build));
+    })?;
+    Some(home.join(name))
 }
 
 /// A Go program of a module that replaces others (or must): Go builds it only inside a module that does the same.

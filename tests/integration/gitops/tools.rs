@@ -5,14 +5,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::common::tools::{during, installed, run};
+use crate::common::tools::own_go_tool;
 use crate::generated::checkout;
 
-const SOURCES: [&str; 4] = ["go.mod", "go.sum", "main.go", "lua.go"];
 const ACTIONS: [&str; 4] = ["regenerate-client-secret", "regenerate-client-id", "enable", "disable"];
 
 /// What each tool says of one object.
@@ -32,17 +30,7 @@ pub(super) struct Verdict {
 }
 
 fn tool() -> Option<PathBuf> {
-    let folder = checkout("tests/gitops");
-    let mut digest = Context::new(&SHA256);
-    SOURCES.iter().for_each(|source| digest.update(&std::fs::read(folder.join(source)).unwrap()));
-    let digest: String = digest.finish().as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let home = installed(&format!("gitops-{digest}"), "go", |home| {
-        let mut go = Command::new("go");
-        go.env("CGO_ENABLED", "0").env("GOWORK", "off").current_dir(&folder);
-        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(home.join("gitops")).arg(".");
-        during("building the libraries of GitOps tools, once", || run(&mut go));
-    })?;
-    Some(home.join("gitops"))
+    own_go_tool("gitops", &["lua.go"], "building the libraries of GitOps tools, once")
 }
 
 fn script(path: &str) -> String {
