@@ -36,7 +36,7 @@ pub struct Patience {
     /// For a TLS handshake, for the first bytes on a connection, and for a request's headers; also how long an idle
     /// HTTP/1 connection is kept.
     pub headers: Duration,
-    /// At once; more are closed as soon as they come. An idle one holds some 25 KiB, with TLS.
+    /// At once; more are closed as soon as they come. One with TLS that says nothing holds 12 KiB.
     pub connections: usize,
 }
 
