@@ -53,6 +53,10 @@ otlp:
 timing:
     KEYROTA_TIMING_SAMPLES=50000 KEYROTA_TIMING_CONNECTIONS=400 cargo test --locked --test integration timing -- --nocapture
 
+# The pictures of README.md and docs/console.md, made by the browser suite's own console and accounts
+screenshots:
+    cargo test --locked --test integration the_pictures_of_the_documentation -- --ignored --nocapture
+
 # The oldest Kubernetes there is support for, 1.33: main job, admission, policies and a release of the chart
 floor *TESTS:
     .ci/floor {{ TESTS }}

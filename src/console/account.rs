@@ -49,7 +49,7 @@ pub async fn create(client: &Client, namespace: &str, object: Value) -> Result<(
 /// # Errors
 /// As [`get`].
 pub async fn change_spec(client: &Client, object: &ServiceAccount, spec: Map<String, Value>) -> Result<(), Problem> {
-    merge(client, object, json!({"metadata": exactly(object), "spec": spec}), false).await
+    merge(client, object, json!({"metadata": exactly(object), "spec": spec})).await
 }
 
 /// Sets annotations.
@@ -58,24 +58,34 @@ pub async fn change_spec(client: &Client, object: &ServiceAccount, spec: Map<Str
 /// As [`get`].
 pub async fn annotate(client: &Client, object: &ServiceAccount, key: &str, value: &str) -> Result<(), Problem> {
     let same = json!({"uid": object.metadata.uid, "annotations": {key: value}});
-    merge(client, object, json!({"metadata": same}), false).await
+    merge(client, object, json!({"metadata": same})).await
 }
 
 /// Asks whether any change would be let through, by rights and by admission policies, without making one.
 ///
 /// # Errors
 /// The reason why not.
-pub async fn may_change(client: &Client, object: &ServiceAccount) -> Result<(), Problem> {
-    merge(client, object, json!({"metadata": {"uid": object.metadata.uid}}), true).await
+pub async fn may_change(client: &Client, at: &Locator, uid: &str) -> Result<(), Problem> {
+    let nothing = Patch::Merge(json!({"metadata": {"uid": uid}}));
+    let parameters = PatchParams { dry_run: true, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    timely(api(client, &at.namespace).patch(&at.name, &parameters, &nothing)).await.map(drop)
+}
+
+/// Asks likewise whether it could be deleted.
+///
+/// # Errors
+/// The reason why not.
+pub async fn may_delete(client: &Client, at: &Locator, uid: &str) -> Result<(), Problem> {
+    delete_with(client, at, DeleteParams { dry_run: true, ..exactly_that(uid) }).await
 }
 
 fn exactly(object: &ServiceAccount) -> Value {
     json!({"uid": object.metadata.uid, "resourceVersion": object.metadata.resource_version})
 }
 
-async fn merge(client: &Client, object: &ServiceAccount, patch: Value, dry_run: bool) -> Result<(), Problem> {
+async fn merge(client: &Client, object: &ServiceAccount, patch: Value) -> Result<(), Problem> {
     let namespace = object.namespace().unwrap_or_default();
-    let parameters = PatchParams { dry_run, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     timely(api(client, &namespace).patch(&object.name_any(), &parameters, &Patch::Merge(patch))).await.map(drop)
 }
 
@@ -94,8 +104,15 @@ pub async fn enable(client: &Client, at: &Locator, uid: &str, enabled: bool) -> 
 /// # Errors
 /// As [`get`].
 pub async fn delete(client: &Client, at: &Locator, uid: &str) -> Result<(), Problem> {
+    delete_with(client, at, exactly_that(uid)).await
+}
+
+fn exactly_that(uid: &str) -> DeleteParams {
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
+}
+
+async fn delete_with(client: &Client, at: &Locator, parameters: DeleteParams) -> Result<(), Problem> {
     timely(api(client, &at.namespace).delete(&at.name, &parameters)).await.map(drop)
 }
 

@@ -114,7 +114,7 @@ impl Authority {
         let spec = TokenReviewSpec { token: Some(token.expose_secret().to_owned()), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.client.clone());
-        let status = timely(api.create(&PostParams::default(), &review)).await?.status.unwrap_or_default();
+        let status = timely(api.create(&PostParams::default(), &review)).await.map_err(own)?.status.unwrap_or_default();
         let user = status.user.filter(|_| status.authenticated == Some(true));
         Ok(user.and_then(|user| {
             Some(User {
@@ -141,8 +141,16 @@ impl Authority {
         };
         let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
         let api: Api<SubjectAccessReview> = Api::all(self.client.clone());
-        let status = timely(api.create(&PostParams::default(), &review)).await?.status;
+        let status = timely(api.create(&PostParams::default(), &review)).await.map_err(own)?.status;
         Ok(status.is_some_and(|status| status.allowed))
+    }
+}
+
+/// What is refused to the console itself is no refusal of the user's, and not for them to read.
+fn own(problem: Problem) -> Problem {
+    match problem {
+        Problem::Refused(_) => Problem::broken("The API server lets the console not ask about tokens and rights"),
+        other => other,
     }
 }
 

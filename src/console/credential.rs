@@ -1,5 +1,7 @@
 //! The published credential, read with the user's own token, and the forms in which it is taken away.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 use secrecy::{ExposeSecret, SecretString};
@@ -40,8 +42,7 @@ fn of(mut secret: Secret, object: &ServiceAccount) -> Option<Credential> {
     if !owned || secret.type_.as_deref() != Some(TYPE_CREDENTIALS) {
         return None;
     }
-    let template = object.spec.client_secret.as_ref().and_then(|settings| settings.template.as_ref());
-    let names = published_names(template.and_then(|template| template.keys.as_ref()));
+    let names = names_in(object);
     let mut data = secret.data.take()?;
     let mut take = |key: &str| String::from_utf8(data.remove(names.get(key)?)?.0).ok();
     let credential = Credential {
@@ -53,6 +54,21 @@ fn of(mut secret: Secret, object: &ServiceAccount) -> Option<Credential> {
         bytes.0.zeroize();
     }
     Some(credential)
+}
+
+/// Where client ID and client secret are in the published Secret, as JSONPath of kubectl.
+#[must_use]
+pub fn paths(object: &ServiceAccount) -> [String; 2] {
+    let names = names_in(object);
+    ["client-id", "client-secret"].map(|key| {
+        let name = names.get(key).map_or(key, String::as_str);
+        format!("{{.data.{}}}", name.replace('.', "\\."))
+    })
+}
+
+fn names_in(object: &ServiceAccount) -> BTreeMap<&'static str, String> {
+    let template = object.spec.client_secret.as_ref().and_then(|settings| settings.template.as_ref());
+    published_names(template.and_then(|template| template.keys.as_ref()))
 }
 
 impl Credential {
@@ -131,6 +147,15 @@ mod tests {
         let yaml = script.split("END-OF-SECRET'\n").nth(1).unwrap().trim_end().trim_end_matches("END-OF-SECRET");
         let applied: Secret = serde_saphyr::from_str(yaml).unwrap();
         assert_eq!(applied.string_data.unwrap()["client-secret"], "se$cret");
+    }
+
+    #[test]
+    fn kubectl_is_told_the_keys_as_the_account_renames_them() {
+        let mut object = account("shop", "a");
+        assert_eq!(paths(&object), ["{.data.client-id}", "{.data.client-secret}"]);
+        let spec = json!({"clientSecret": {"template": {"keys": {"client-secret": "db.password"}}}});
+        object.spec = serde_json::from_value(spec).unwrap();
+        assert_eq!(paths(&object), ["{.data.client-id}", "{.data.db\\.password}"]);
     }
 
     #[test]

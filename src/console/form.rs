@@ -1,12 +1,8 @@
-//! The form of an account: what was typed, what it would make of the object, and what the API server said to it.
+//! The form of an account: what was typed, and what it would make of the object.
 
-use std::collections::BTreeMap;
-
-use kube::core::Status;
 use serde_json::{Map, Value, json};
 
 use super::fields::Fields;
-use super::problem::said;
 use crate::api::ServiceAccount;
 use crate::api::service_account::{Mode, Rotation};
 
@@ -180,130 +176,10 @@ fn rotation_name(rotation: Rotation) -> &'static str {
     }
 }
 
-/// The manifest of an object as one would keep it in Git.
-///
-/// # Errors
-/// Never for what a form makes.
-pub fn manifest(object: &Value) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(object)
-}
-
-/// The manifest of an object after a change: without what the cluster adds.
-#[must_use]
-pub fn changed(object: &ServiceAccount, change: &Map<String, Value>) -> Value {
-    let mut spec = serde_json::to_value(&object.spec).unwrap_or_default();
-    merge(&mut spec, &Value::Object(change.clone()));
-    let mut metadata = json!({"name": object.metadata.name, "namespace": object.metadata.namespace});
-    if let Some(labels) = object.metadata.labels.as_ref().filter(|labels| !labels.is_empty()) {
-        metadata["labels"] = json!(labels);
-    }
-    json!({"apiVersion": "keyrota.dev/v1alpha1", "kind": "ServiceAccount", "metadata": metadata, "spec": spec})
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let (Value::Object(fields), Value::Object(changes)) = (&mut *target, patch) else {
-        *target = patch.clone();
-        return;
-    };
-    for (key, change) in changes {
-        if change.is_null() {
-            fields.remove(key);
-        } else {
-            merge(fields.entry(key).or_insert_with(|| json!({})), change);
-        }
-    }
-}
-
-/// What is wrong, by field; and what belongs to none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    fields: BTreeMap<&'static str, Vec<String>>,
-    /// What belongs to no field of the form.
-    pub general: Vec<String>,
-}
-
-/// Paths of the object, longest first, and the fields of the form that they are typed into.
-const FIELDS: [(&str, &str); 13] = [
-    ("spec.authentication.externalClientId", "client-id"),
-    ("spec.clientSecret.expiryNotifications", "notify"),
-    ("spec.authentication.trustedIssuer", "trusted-issuer"),
-    ("spec.clientSecret.validityDays", "validity"),
-    ("spec.clientSecret.rotation", "rotation"),
-    ("spec.clientSecret.overlap", "validity"),
-    ("spec.authentication.mode", "external"),
-    ("spec.clientSecret", "validity"),
-    ("spec.authentication", "client-id"),
-    ("spec.contact", "email"),
-    ("spec.description", "description"),
-    ("metadata.namespace", "namespace"),
-    ("metadata.name", "name"),
-];
-
-impl Faults {
-    /// One fault of one field.
-    #[must_use]
-    pub fn field(field: &'static str, text: impl Into<String>) -> Self {
-        Self { fields: [(field, vec![text.into()])].into(), general: Vec::new() }
-    }
-
-    /// One fault of the whole.
-    #[must_use]
-    pub fn general(text: impl Into<String>) -> Self {
-        Self { fields: BTreeMap::new(), general: vec![text.into()] }
-    }
-
-    /// What the API server said, word for word, each beside its field.
-    #[must_use]
-    pub fn of(status: &Status) -> Self {
-        let mut faults = Self::default();
-        let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-        for cause in causes.iter().filter(|cause| !cause.message.is_empty()) {
-            match field_of(&cause.field) {
-                Some(field) => faults.fields.entry(field).or_default().push(cause.message.clone()),
-                None => faults.general.push(cause.message.clone()),
-            }
-        }
-        if faults.is_empty() {
-            let about_name = ["AlreadyExists"].contains(&status.reason.as_str());
-            let about_namespace =
-                status.code == 404 && status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
-            match (about_name, about_namespace) {
-                (true, _) => return Self::field("name", said(status)),
-                (_, true) => return Self::field("namespace", said(status)),
-                _ => faults.general.push(said(status)),
-            }
-        }
-        faults
-    }
-
-    /// Whether nothing is wrong.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.general.is_empty()
-    }
-
-    /// What is wrong with a field.
-    #[must_use]
-    pub fn at(&self, field: &str) -> &[String] {
-        self.fields.get(field).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Every fault with the field it is shown at, for the summary above the form.
-    pub fn all(&self) -> impl Iterator<Item = (&'static str, &String)> {
-        self.fields.iter().flat_map(|(field, texts)| texts.iter().map(move |text| (*field, text)))
-    }
-}
-
-fn field_of(path: &str) -> Option<&'static str> {
-    let below = |root: &str| path == root || path.strip_prefix(root).is_some_and(|rest| rest.starts_with(['.', '[']));
-    FIELDS.into_iter().find(|(root, _)| below(root)).map(|(_, field)| field)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::console::inventory::testing::{account, mail};
-    use rstest::rstest;
 
     fn typed(pairs: &[(&str, &str)]) -> Fields {
         Fields::parse(form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish().as_bytes())
@@ -362,7 +238,7 @@ mod tests {
         let change = edited.change(&object);
         let expected = json!({"description": null, "clientSecret": {"validityDays": 30}, "contact": null});
         assert_eq!(Value::Object(change.clone()), expected);
-        let spec = changed(&object, &change)["spec"].clone();
+        let spec = crate::console::manifest::changed(&object, &change)["spec"].clone();
         assert_eq!(spec["clientSecret"], json!({"validityDays": 30}));
         assert!(spec.get("description").is_none() && spec.get("contact").is_none());
     }
@@ -379,40 +255,5 @@ mod tests {
             ("a", "shop", true, "x")
         );
         assert_eq!(Value::Object(form.change(&object)), json!({"description": "new"}));
-    }
-
-    #[rstest]
-    #[case("spec.clientSecret.validityDays", "validity")]
-    #[case("spec.contact.email", "email")]
-    #[case("spec.authentication", "client-id")]
-    #[case("spec.authentication.externalClientId", "client-id")]
-    #[case("metadata.name", "name")]
-    #[case("spec.description", "description")]
-    fn a_cause_is_shown_at_its_field(#[case] path: &str, #[case] field: &str) {
-        let status = json!({"code": 422, "reason": "Invalid", "message": "all of it",
-            "details": {"causes": [{"field": path, "message": "is wrong"}, {"field": "spec.userGroups[3]", "message": "so is this"}]}});
-        let faults = Faults::of(&serde_json::from_value(status).unwrap());
-        assert_eq!(
-            (faults.at(field), faults.general.as_slice()),
-            (["is wrong".to_owned()].as_slice(), ["so is this".to_owned()].as_slice())
-        );
-    }
-
-    #[rstest]
-    #[case(json!({"code": 409, "reason": "AlreadyExists", "message": "there is one"}), "name", "there is one")]
-    #[case(json!({"code": 404, "reason": "NotFound", "message": "namespaces \"x\" not found", "details": {"name": "x", "kind": "namespaces"}}), "namespace", "namespaces \"x\" not found")]
-    fn a_refusal_without_causes_finds_its_field(#[case] status: Value, #[case] field: &str, #[case] text: &str) {
-        assert_eq!(
-            Faults::of(&serde_json::from_value(status).unwrap()),
-            Faults::field(["name", "namespace"].into_iter().find(|name| *name == field).unwrap(), text)
-        );
-    }
-
-    #[test]
-    fn a_refusal_of_a_policy_is_said_above_the_form() {
-        let status =
-            json!({"code": 403, "reason": "Forbidden", "message": "you may change only the accounts that you created"});
-        let faults = Faults::of(&serde_json::from_value(status).unwrap());
-        assert_eq!(faults.general, ["you may change only the accounts that you created"]);
     }
 }

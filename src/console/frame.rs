@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use super::assets::{self, Links};
+use super::pages::INVENTORY;
 
 /// The theme cookie.
 pub const THEME_COOKIE: &str = "keyrota-theme";
@@ -113,7 +114,7 @@ pub struct Frame {
     pub user: Option<String>,
     /// The colours.
     pub theme: Theme,
-    /// Where we are: path and query.
+    /// Where we are, as path and query of a page that can be opened: a form's own address is often none.
     pub here: String,
     /// What is to be said.
     pub flashes: Vec<Flash>,
@@ -131,10 +132,43 @@ impl Frame {
         Self {
             user: None,
             theme: jar.get(THEME_COOKIE).map(|cookie| Theme::of_key(cookie.value())).unwrap_or_default(),
-            here: uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned(),
+            here: page_of(uri).to_owned(),
             flashes: Vec::new(),
             links: assets::links(),
             partial: headers.contains_key("hx-request"),
         }
+    }
+}
+
+/// The page that a form stands on, by the address that it is sent to.
+fn page_of(uri: &http::Uri) -> &str {
+    let path = uri.path();
+    if path == "/accounts/actions" {
+        return INVENTORY;
+    }
+    match (path.rsplit_once('/'), uri.query()) {
+        // /accounts/NAMESPACE/NAME/secret, and not an account of that name
+        (Some((account, "secret" | "download" | "regenerate")), None) if account.split('/').count() == 4 => account,
+        _ => uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("/accounts?q=a&page=2", "/accounts?q=a&page=2")]
+    #[case("/accounts/actions", "/accounts")]
+    #[case("/accounts/shop/a/secret", "/accounts/shop/a")]
+    #[case("/accounts/shop/a/download", "/accounts/shop/a")]
+    #[case("/accounts/shop/a/regenerate", "/accounts/shop/a")]
+    #[case("/accounts/shop/a/regenerate?what=client-id", "/accounts/shop/a/regenerate?what=client-id")]
+    #[case("/accounts/shop/a/groups", "/accounts/shop/a/groups")]
+    #[case("/accounts/shop/secret", "/accounts/shop/secret")]
+    #[case("/accounts/new", "/accounts/new")]
+    fn one_goes_back_to_a_page_and_never_to_the_address_of_a_form(#[case] uri: &str, #[case] page: &str) {
+        assert_eq!(page_of(&uri.parse().unwrap()), page);
     }
 }

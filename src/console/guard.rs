@@ -94,11 +94,18 @@ async fn dressed(State(app): State<Arc<App>>, request: Request, next: Next) -> R
     if let Problem::SignIn { next, ended } = problem {
         return to_sign_in(&next, ended, frame.partial);
     }
+    if let Problem::Refused(status) = &problem
+        && status.code == 401
+    {
+        // The user's token: what is refused to the console itself is told otherwise.
+        name.iter().for_each(|name| app.sessions.end(name));
+        return to_sign_in(&frame.here, true, frame.partial);
+    }
     if matches!(problem, Problem::Unreachable | Problem::Broken(_)) {
         app.metrics.failed();
         tracing::warn!(path = %frame.here.split('?').next().unwrap_or_default(), problem = problem.title(), "a request failed");
     }
-    frame.user = name.and_then(|name| app.sessions.find(&name)).map(|session| session.user.name.clone());
+    frame.user = name.and_then(|name| app.sessions.peek(&name)).map(|session| session.user.name.clone());
     error::page(frame, &problem)
 }
 

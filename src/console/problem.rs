@@ -103,6 +103,9 @@ impl Problem {
 #[must_use]
 pub fn said(status: &Status) -> String {
     match status.message.as_str() {
+        _ if status.code == 401 => "The API server no longer accepts your token. Sign in again in another tab, then \
+                                    send this once more."
+            .to_owned(),
         "" => format!("{} {}", status.code, status.reason),
         message => message.to_owned(),
     }

@@ -71,16 +71,12 @@ impl Session {
         answers.insert(ask, (allowed, now));
     }
 
-    /// Whether it is time to ask about the token again; if so, nobody else asks meanwhile.
-    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+    /// When it is time to ask about the token again; nobody else asks meanwhile.
+    pub fn due(&self, now: DateTime<Utc>) -> Option<Due<'_>> {
         let before = self.checked.load(Relaxed);
         let due = now.timestamp_millis() - before >= RECHECK.num_milliseconds();
-        due && self.checked.compare_exchange(before, now.timestamp_millis(), Relaxed, Relaxed).is_ok()
-    }
-
-    /// The question about the token got no answer: the next request asks again.
-    pub fn ask_again(&self) {
-        self.checked.store(i64::MIN / 2, Relaxed);
+        let first = due && self.checked.compare_exchange(before, now.timestamp_millis(), Relaxed, Relaxed).is_ok();
+        first.then(|| Due { session: self, answered: false })
     }
 
     /// The account's credential was shown just now.
@@ -105,6 +101,28 @@ impl Session {
 
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         now.timestamp_millis() - self.used.load(Relaxed) >= IDLE.num_milliseconds() || now - self.born >= LONGEST
+    }
+}
+
+/// The duty to ask about a session's token. Dropped without an answer, the next request has it: nobody puts it off by
+/// breaking off their requests.
+pub struct Due<'a> {
+    session: &'a Session,
+    answered: bool,
+}
+
+impl Due<'_> {
+    /// The API server has answered.
+    pub fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Due<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.session.checked.store(i64::MIN / 2, Relaxed);
+        }
     }
 }
 
@@ -155,6 +173,13 @@ impl Sessions {
 
     /// The session of that name, unless it is over; from now on it is idle for no time.
     pub fn find(&self, name: &str) -> Option<Arc<Session>> {
+        let session = self.peek(name)?;
+        session.used.store(self.clock.now().timestamp_millis(), Relaxed);
+        Some(session)
+    }
+
+    /// The same for what nobody has clicked: a page that looks again by itself keeps no session alive.
+    pub fn peek(&self, name: &str) -> Option<Arc<Session>> {
         let now = self.clock.now();
         let mut held = self.held.lock();
         let session = held.get(&key(name))?.clone();
@@ -162,7 +187,6 @@ impl Sessions {
             held.remove(&key(name));
             return None;
         }
-        session.used.store(now.timestamp_millis(), Relaxed);
         Some(session)
     }
 
@@ -220,6 +244,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_page_that_looks_again_by_itself_keeps_no_session_alive() {
+        let (sessions, clock) = sessions();
+        let name = begin(&sessions, "alice");
+        for _ in 0..14 {
+            clock.advance(TimeDelta::minutes(1));
+            assert!(sessions.peek(&name).is_some());
+        }
+        clock.advance(TimeDelta::minutes(1));
+        assert!(sessions.peek(&name).is_none());
+    }
+
+    #[tokio::test]
     async fn however_busy_it_ends_after_half_a_day() {
         let (sessions, clock) = sessions();
         let name = begin(&sessions, "alice");
@@ -240,6 +276,19 @@ mod tests {
         sessions.end(&one);
         assert!(sessions.find(&one).is_none() && sessions.find(&two).is_some());
         assert!(sessions.find("").is_none() && sessions.find("guessed").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_question_about_the_token_that_was_broken_off_is_asked_again() {
+        let (sessions, clock) = sessions();
+        let session = sessions.find(&begin(&sessions, "alice")).unwrap();
+        assert!(session.due(clock.now()).is_none());
+        clock.advance(RECHECK);
+        let asking = session.due(clock.now());
+        assert!(asking.is_some() && session.due(clock.now()).is_none(), "one asks for all");
+        drop(asking);
+        session.due(clock.now()).unwrap().answered();
+        assert!(session.due(clock.now()).is_none());
     }
 
     #[tokio::test]

@@ -9,8 +9,8 @@
 
 use chrono::TimeDelta;
 
-use super::words::{When, day};
-use crate::api::service_account::{Credential, CredentialState, Reason};
+use super::words::{When, day, exact};
+use crate::api::service_account::{Credential, CredentialState, Notification, Reason};
 use crate::api::{ServiceAccountStatus, Timestamp};
 
 /// Where time begins and ends, in the units of the drawing.
@@ -37,6 +37,8 @@ pub struct Bar {
     pub width: i64,
     /// From first to last use: left end and length.
     pub used: Option<(i64, i64)>,
+    /// The exact times, in words.
+    pub title: String,
 }
 
 /// What a mark stands for.
@@ -72,6 +74,8 @@ pub struct Mark {
     pub sign: Sign,
     /// Where.
     pub x: i64,
+    /// What it is and the exact time; a line for each, where several fall together.
+    pub title: String,
 }
 
 /// A date on the axis.
@@ -171,20 +175,33 @@ fn bar(credential: &Credential, lane: i64, scale: &Scale) -> Bar {
         x,
         y: TOP + LANE * lane + (LANE - BAR) / 2,
         width: (end - x).max(3),
+        title: lived(credential),
         used,
     }
+}
+
+fn lived(credential: &Credential) -> String {
+    let Credential { version, not_before, not_after, .. } = credential;
+    let mut text = format!("Version {version}: {} to {}", exact(*not_before), exact(*not_after));
+    if let Some((first, last)) = credential.first_used_time.zip(credential.last_used_time) {
+        text.push_str(&format!("\nused {} to {}", exact(first), exact(last)));
+    }
+    text
 }
 
 /// One mark for each moment, whatever the number of channels.
 fn marks(status: &ServiceAccountStatus, scale: &Scale) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
     for notice in &status.notifications {
-        let mark = Mark { sign: sign(&notice.result), x: scale.x(notice.due_time) };
-        if !marks.contains(&mark) {
-            marks.push(mark);
+        let (sign, x, title) = (sign(&notice.result), scale.x(notice.due_time), titled(notice));
+        match marks.iter_mut().find(|mark| mark.sign == sign && mark.x == x) {
+            Some(mark) if mark.title.lines().any(|line| line == title) => {}
+            Some(mark) => mark.title = format!("{}\n{title}", mark.title),
+            None => marks.push(Mark { sign, x, title }),
         }
     }
-    marks.extend(status.next_rotation_time.map(|time| Mark { sign: Sign::Rotation, x: scale.x(time) }));
+    let rotation = |time| Mark { sign: Sign::Rotation, x: scale.x(time), title: format!("{NEXT}, {}", exact(time)) };
+    marks.extend(status.next_rotation_time.map(rotation));
     marks
 }
 
@@ -219,24 +236,34 @@ fn entries(status: &ServiceAccountStatus, now: Timestamp) -> Vec<Entry> {
         told.extend(credential.last_used_time.map(|time| (time, format!("Version {version} last used"))));
     }
     for notice in &status.notifications {
-        let days = notice.threshold.unsigned_abs();
-        let unit = if days == 1 { "day" } else { "days" };
-        let side = if notice.threshold < 0 { "after" } else { "before" };
-        let how = match (sign(&notice.result), notice.channel.as_str()) {
-            (Sign::Sent, channel) => format!("sent by {channel}"),
-            (Sign::Coming, _) => "to come".to_owned(),
-            (_, "All") => "passed over".to_owned(),
-            (_, channel) => format!("{} by {channel}", notice.result.to_lowercase()),
-        };
-        let line = (notice.sent_time.unwrap_or(notice.due_time), format!("Notice {days} {unit} {side} expiry: {how}"));
+        let line = (notice.sent_time.unwrap_or(notice.due_time), told_of(notice));
         if !told.contains(&line) {
             told.push(line);
         }
     }
-    told.extend(status.next_rotation_time.map(|time| (time, "The next secret is published".to_owned())));
+    told.extend(status.next_rotation_time.map(|time| (time, NEXT.to_owned())));
     told.sort();
     let entry = |(time, what)| Entry { time, when: When::new(time, now), what, ahead: time > now };
     told.into_iter().map(entry).collect()
+}
+
+const NEXT: &str = "The next secret is published";
+
+fn titled(notice: &Notification) -> String {
+    format!("{}, {}", told_of(notice), exact(notice.sent_time.unwrap_or(notice.due_time)))
+}
+
+fn told_of(notice: &Notification) -> String {
+    let days = notice.threshold.unsigned_abs();
+    let unit = if days == 1 { "day" } else { "days" };
+    let side = if notice.threshold < 0 { "after" } else { "before" };
+    let how = match (sign(&notice.result), notice.channel.as_str()) {
+        (Sign::Sent, channel) => format!("sent by {channel}"),
+        (Sign::Coming, _) => "to come".to_owned(),
+        (_, "All") => "passed over".to_owned(),
+        (_, channel) => format!("{} by {channel}", notice.result.to_lowercase()),
+    };
+    format!("Notice {days} {unit} {side} expiry: {how}")
 }
 
 fn reason(reason: Reason) -> &'static str {
@@ -296,6 +323,8 @@ mod tests {
         assert_eq!(drawing.marks.iter().map(|mark| mark.sign).collect::<Vec<_>>(), [Sign::Coming, Sign::Rotation]);
         assert!(drawing.now < drawing.marks[0].x && drawing.marks[0].x < drawing.marks[1].x);
         assert!(drawing.marks[1].x < current.x + current.width);
+        assert_eq!(drawing.marks[0].title, "Notice 90 days before expiry: to come, 20 Feb 2027, 12:00:00 UTC");
+        assert!(current.title.ends_with("\nused 22 Nov 2026, 12:01:00 UTC to 1 Dec 2026, 12:00:00 UTC"));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use axum::extract::{FromRequestParts, Path};
 use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use chrono::{DateTime, Utc};
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, Method};
 
 use super::authority::Authority;
 use super::frame::Frame;
@@ -21,6 +21,9 @@ use crate::clock::SharedClock;
 
 /// The session cookie. The prefix makes the browser hold it to this host, all of it, over TLS (RFC 6265bis).
 pub const COOKIE: &str = "__Host-keyrota";
+
+/// The query of a page that looks again by itself.
+const BY_ITSELF: &str = "waiting";
 
 /// What all requests share.
 pub struct App {
@@ -69,23 +72,22 @@ impl FromRequestParts<Arc<App>> for Visit {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let mut frame = Frame::of(&parts.headers, &parts.uri);
         // A form cannot be sent again by a redirect: after signing in one is where it stood.
-        let next = if parts.method == Method::GET { frame.here.clone() } else { pages::INVENTORY.to_owned() };
+        let next = frame.here.clone();
         let name = claimed(&parts.headers);
-        let Some((name, session)) = name.as_ref().and_then(|name| Some((name, app.sessions.find(name)?))) else {
+        let find = |name| match parts.uri.query() {
+            Some(BY_ITSELF) => app.sessions.peek(name),
+            _ => app.sessions.find(name),
+        };
+        let Some((name, session)) = name.as_ref().and_then(|name| Some((name, find(name)?))) else {
             return Err(Problem::SignIn { next, ended: name.is_some() });
         };
         let now = app.clock.now();
-        if session.is_due(now) {
-            match app.authority.review(&session.token).await {
-                Ok(Some(user)) if user.name == session.user.name => {}
-                Ok(_) => {
-                    app.sessions.end(name);
-                    return Err(Problem::SignIn { next, ended: true });
-                }
-                Err(problem) => {
-                    session.ask_again();
-                    return Err(problem);
-                }
+        if let Some(due) = session.due(now) {
+            let user = app.authority.review(&session.token).await?;
+            due.answered();
+            if user.is_none_or(|user| user.name != session.user.name) {
+                app.sessions.end(name);
+                return Err(Problem::SignIn { next, ended: true });
             }
         }
         frame.user = Some(session.user.name.clone());

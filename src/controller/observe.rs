@@ -13,7 +13,7 @@ use super::calls::find;
 use super::context::Context;
 use super::error::Error;
 use crate::api::{GROUP, ServiceAccount, TYPE_CREDENTIALS};
-use crate::domain::account::{Account, Authentication, SecretSettings};
+use crate::domain::account::{Account, Authentication, SecretSettings, Seniority};
 use crate::domain::assertion::trusted;
 use crate::domain::issuer::Issuer;
 use crate::domain::names;
@@ -145,13 +145,13 @@ fn rival(
     issuer: &Issuer,
 ) -> Option<String> {
     let Authentication::External { client_id, .. } = &account.authentication else { return None };
-    let rank = (account.created, account.owner.uid.as_str());
+    let rank = Seniority::new(account.created, &account.owner.uid);
     let older = |other: &ServiceAccount| {
         let claims = other.spec.authentication.external_client_id.as_ref() == Some(client_id)
             || other.status.as_ref().and_then(|status| status.client_id.as_ref()) == Some(client_id);
         let meta = &other.metadata;
         claims
-            && (crate::domain::account::created(meta), meta.uid.as_deref().unwrap_or_default()) < rank
+            && Seniority::of(meta) < rank
             && issuers
                 .of_namespace(meta.namespace.as_deref().unwrap_or_default())
                 .is_some_and(|of| of.name == issuer.name)
@@ -159,6 +159,19 @@ fn rival(
     let found = context.stores.accounts.iter().find_map(|store| store.find(|other| older(other)))?;
     let meta = &found.metadata;
     Some(format!("{}/{}", meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default()))
+}
+
+/// Accounts that still say they have the client ID that this older one has: made within the same second, or in a
+/// namespace whose watch was ahead, they found no rival when they were looked at, and nothing else brings them back.
+pub fn unaware(context: &Context, account: &Account) -> Vec<Arc<ServiceAccount>> {
+    let Authentication::External { client_id, .. } = &account.authentication else { return Vec::new() };
+    let rank = Seniority::new(account.created, &account.owner.uid);
+    let younger = |other: &Arc<ServiceAccount>| {
+        other.spec.authentication.external_client_id.as_ref() == Some(client_id)
+            && other.status.as_ref().and_then(|status| status.client_id.as_ref()) == Some(client_id)
+            && rank < Seniority::of(&other.metadata)
+    };
+    context.stores.accounts.iter().flat_map(|store| store.state().into_iter().filter(younger)).collect()
 }
 
 fn missing_trust(account: &Account, issuer: &Issuer) -> Option<String> {

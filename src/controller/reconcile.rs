@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use kube::runtime::controller::Action as Requeue;
 
+use kube::ResourceExt;
+
 use super::apply::apply;
 use super::context::Context;
 use super::error::{CallError, Error};
@@ -74,6 +76,10 @@ async fn pass(context: &Context, object: &Arc<ServiceAccount>) -> Result<Option<
         Err(problem) => return report_unusable(context, object, &problem).await.map(|()| None),
     };
     let Some((sight, plan)) = converge(context, object, &account).await? else { return Ok(None) };
+    for younger in observe::unaware(context, &account) {
+        let at = younger.namespace().unwrap_or_default();
+        context.deadlines.set(&at, &younger.name_any(), Some(context.clock.timestamp()));
+    }
     let sight = note::due(context, sight, &plan.standing).await?;
     let Some((sight, restarts)) = restart::carry_out(context, sight).await? else { return Ok(None) };
     let applied = Applied {

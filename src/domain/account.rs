@@ -247,3 +247,25 @@ pub fn published_names(renamed: Option<&KeyNames>) -> BTreeMap<&'static str, Str
     .map(|(key, name)| (key, name.unwrap_or_else(|| key.to_owned())))
     .collect()
 }
+
+/// Who of two accounts holds a client ID that both name: the lesser, which is the older. The API server keeps seconds
+/// only; of two of the same second it is the lesser UID, by chance, but the same wherever it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seniority<'a> {
+    created: Timestamp,
+    uid: &'a str,
+}
+
+impl<'a> Seniority<'a> {
+    /// By `metadata.creationTimestamp` and `metadata.uid`.
+    #[must_use]
+    pub fn new(created: Timestamp, uid: &'a str) -> Self {
+        Self { created, uid }
+    }
+
+    /// Of an object that may not be an account that can be parsed.
+    #[must_use]
+    pub fn of(meta: &'a ObjectMeta) -> Self {
+        Self { created: created(meta), uid: meta.uid.as_deref().unwrap_or_default() }
+    }
+}

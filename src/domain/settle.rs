@@ -40,7 +40,7 @@ pub struct Applied {
 /// The status to report. `old` gives what only status knows (uses, transition times).
 #[must_use]
 pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> ServiceAccountStatus {
-    let Applied { account, record, standing: _, issuer, missing_groups: _, missing_trust: _, uses } = applied;
+    let Applied { account, record, standing, issuer, missing_groups: _, missing_trust: _, uses } = applied;
     let current = record.as_ref().and_then(Record::current);
     let internal = match &account.authentication {
         Authentication::Internal(settings) => Some(settings),
@@ -53,7 +53,10 @@ pub fn settle(applied: &Applied, old: &ServiceAccountStatus, now: Timestamp) -> 
     ServiceAccountStatus {
         observed_generation: account.generation,
         // Of a lost record the status is all that is left: kept until the record is rebuilt from it.
-        client_id: current.map(|version| version.client_id.clone()).or(external_id).or_else(|| old.client_id.clone()),
+        client_id: match standing {
+            Standing::ClientIdConflict { .. } => None,
+            _ => current.map(|version| version.client_id.clone()).or(external_id).or_else(|| old.client_id.clone()),
+        },
         account_status: Some(if account.enabled { AccountStatus::Active } else { AccountStatus::Inactive }),
         client_secret_status: Some(secret_status(account, current, now)),
         client_secret_expiry_time: current.map(|version| version.not_after),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::facts::{AccountFacts, RecordFacts, Revision};
 use super::table::{Complete, Epoch, Table};
 use super::world::World;
+use crate::domain::account::Seniority;
 
 /// An account that can be served: its custom resource and its record, of the same UID.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +24,8 @@ impl Entry {
     }
 
     /// The older of two holds a client ID that both name.
-    fn seniority(&self) -> (crate::api::Timestamp, &str) {
-        (self.account.created, &self.account.owner.uid)
+    fn seniority(&self) -> Seniority<'_> {
+        Seniority::new(self.account.created, &self.account.owner.uid)
     }
 }
 

@@ -50,6 +50,18 @@ fn every_client_id_of_an_account_finds_it_and_a_dropped_one_no_longer_does() {
 }
 
 #[test]
+fn of_two_accounts_of_the_same_second_the_one_with_the_lesser_uid_holds_it_whichever_came_first() {
+    for names in [["a", "b"], ["b", "a"]] {
+        let index = filled_index();
+        for name in names {
+            feed(&index, &account(name).external("sys:x").born(1));
+        }
+        let lesser = names.into_iter().min_by_key(|name| account(name).uid()).unwrap();
+        assert_eq!(holder(&index, "sys:x").as_deref(), Some(lesser));
+    }
+}
+
+#[test]
 fn a_client_id_belongs_to_the_oldest_account_that_holds_it() {
     let index = filled_index();
     feed(&index, &account("younger").external("sys:x").born(1));

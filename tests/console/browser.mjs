@@ -14,7 +14,8 @@ export async function open(options = {}) {
     permissions: ["clipboard-read", "clipboard-write"], ...options,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  // Long: on a busy machine a page that works is not to fail.
+  page.setDefaultTimeout(60_000);
   page.wrong = [];
   page.on("pageerror", (error) => page.wrong.push(`script: ${error.message}`));
   page.on("dialog", (dialog) => { page.wrong.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
@@ -29,7 +30,10 @@ export async function signIn(page, who = "owner", path = "/accounts") {
   await page.goto(given.url + path);
   await page.getByLabel("Bearer token").fill(given.tokens[who]);
   await page.getByRole("button", { name: "Sign in" }).click();
-  await page.waitForURL((url) => !url.pathname.startsWith("/signin"));
+  // A sign-in that fails stays where it is: say why, instead of waiting for what will not come.
+  await page.waitForURL((url) => !url.pathname.startsWith("/signin")).catch(async (error) => {
+    throw new Error(`${who} is not signed in: ${await page.locator("main").innerText()}`, { cause: error });
+  });
 }
 
 let shots = 0;

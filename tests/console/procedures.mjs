@@ -261,6 +261,25 @@ export default async function () {
     await shot(page, "hostile");
   });
 
+  await check("what cannot be had is said above the page, and what was typed stays", async () => {
+    await page.goto(`${given.url}/accounts/${given.namespace}/reporter`);
+    await page.getByLabel("Description").fill("typed meanwhile");
+    await page.evaluate(() => globalThis.htmx.ajax("GET", "/accounts/nowhere/nothing", "#credential"));
+    await page.locator("#problem").getByText("You may not do this").waitFor();
+    await page.route("**/accounts/**", (route) => route.abort());
+    await page.getByRole("button", { name: "Preview YAML" }).click();
+    await page.getByText("The console does not answer.").waitFor();
+    await shot(page, "no-answer");
+    await page.unroute("**/accounts/**");
+    await page.getByRole("button", { name: "Preview YAML" }).click();
+    await page.locator("#yaml").waitFor();
+    same(await page.locator("#problem").textContent(), "", "what is over is no longer said");
+    same(await page.getByLabel("Description").inputValue(), "typed meanwhile", "typed");
+    hold(await page.locator("#client-secret").count() === 1, "the credential is still there");
+    // What was broken on purpose is no complaint.
+    page.wrong = page.wrong.filter((said) => !said.includes("Failed to fetch"));
+  });
+
   await check("sign out: the session is over, and back shows nothing", async () => {
     await page.goto(`${given.url}/accounts/${given.namespace}/reporter`);
     await page.getByRole("button", { name: "Sign out" }).click();

@@ -61,6 +61,17 @@ document.addEventListener("focusin", (event) => { inCredential = event.target.cl
 function land() {
   if (inCredential && document.activeElement === document.body) document.querySelector("#credential [data-land]")?.focus();
 }
+// What htmx cannot have is said above the page, and gone with the next request; what was typed stays.
+const problem = document.querySelector("#problem");
+document.addEventListener("htmx:before:request", () => problem.replaceChildren());
+document.addEventListener("htmx:error", (event) => {
+  if (!event.detail.ctx) return;
+  const line = document.createElement("div");
+  line.className = "notice bad";
+  line.textContent = "The console does not answer. Try again in a moment: what you typed is still here.";
+  problem.replaceChildren(line);
+  problem.scrollIntoView();
+});
 // A page that comes back from the browser's memory must not show a secret again.
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 new MutationObserver(() => { count(); land(); }).observe(document.querySelector("#main"), { childList: true, subtree: true });

@@ -11,9 +11,11 @@ use http::StatusCode;
 use super::{html, redirect};
 use crate::console::account;
 use crate::console::authority::Ask;
+use crate::console::faults::Faults;
 use crate::console::fields::Fields;
-use crate::console::form::{Faults, Form, manifest};
+use crate::console::form::Form;
 use crate::console::frame::{Flash, Frame, Tone};
+use crate::console::manifest;
 use crate::console::problem::Problem;
 use crate::console::rights::Extent;
 use crate::console::visit::{App, Locator, Visit, is_label};
@@ -42,7 +44,7 @@ pub async fn show(State(app): State<Arc<App>>, visit: Visit, RawQuery(raw): RawQ
 pub async fn submit(State(app): State<Arc<App>>, visit: Visit, fields: Fields) -> Result<Response, Problem> {
     let form = Form::typed(&fields);
     if fields.get("intent") == "preview" {
-        let preview = manifest(&form.object()).map_err(|_| Problem::broken("the form makes no YAML"))?;
+        let preview = manifest::yaml(&form.object()).map_err(|_| Problem::broken("the form makes no YAML"))?;
         return render(&app, &visit, &form, &Faults::default(), Some(preview), StatusCode::OK).await;
     }
     if !is_label(&form.namespace) {
@@ -79,8 +81,12 @@ async fn render(
     let sight = visit.rights.sight(app.holdings.namespaces()).await?;
     let seen = app.holdings.namespaces().into_iter().filter(|name| sight.extent(name) > Extent::Nothing);
     let namespaces = visit.rights.allowed(seen, |name| Ask::accounts("create", Some(name))).await?;
+    let mut form = form.clone();
+    if let (true, [only]) = (form == Form::blank(""), namespaces.as_slice()) {
+        form.namespace.clone_from(only);
+    }
     let namespaces = namespaces.into_iter().collect();
     let mut frame = visit.frame.clone();
     frame.flashes = visit.session.take_flashes();
-    Ok(html(status, &Page { frame: &frame, form, faults, preview, namespaces, locked: None }))
+    Ok(html(status, &Page { frame: &frame, form: &form, faults, preview, namespaces, locked: None }))
 }

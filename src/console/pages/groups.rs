@@ -103,7 +103,8 @@ async fn render(
     refused: Option<String>,
     status: StatusCode,
 ) -> Result<Response, Problem> {
-    let locked = account::may_change(&visit.session.client, object).await.err().map(|problem| problem.text());
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let locked = account::may_change(&visit.session.client, at, uid).await.err().map(|problem| problem.text());
     let mut frame = visit.frame.clone();
     frame.flashes = visit.session.take_flashes();
     let page = Page {
@@ -165,5 +166,7 @@ async fn lines(
         fixed: None,
         missing: Some("There is no such group.".to_owned()),
     }));
+    // Of a long list, what the account is in is seen first.
+    lines.sort_by_key(|line| !line.member);
     Ok(lines)
 }

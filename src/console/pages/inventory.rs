@@ -1,6 +1,6 @@
 //! The inventory page and its export.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 
+use super::reach::Reach;
 use super::{INVENTORY, html};
 use crate::api::Timestamp;
 use crate::api::service_account::Mode;
@@ -37,7 +38,7 @@ struct Line {
     expiry_is_near: bool,
     deleted: Option<When>,
     /// Why it cannot be ticked.
-    fixed: Option<&'static str>,
+    fixed: Option<String>,
 }
 
 /// A heading that sorts.
@@ -85,7 +86,12 @@ struct InventoryPage<'a> {
     last: String,
     add: String,
     /// Why there is no Add Account.
-    no_adding: bool,
+    no_adding: Option<&'static str>,
+    /// Why none of these accounts can be enabled or disabled; or deleted.
+    no_change: Option<&'static str>,
+    no_deletion: Option<&'static str>,
+    /// Why no account on the page can be ticked, in one sentence.
+    only_looking: bool,
     blind: bool,
     limited: bool,
 }
@@ -99,15 +105,14 @@ pub async fn show(State(app): State<Arc<App>>, visit: Visit, RawQuery(raw): RawQ
     let started = Instant::now();
     let page = page(app.holdings.find(&query, now, |row| sight.sees(row)), &query);
     app.metrics.listed(started.elapsed());
-    let changeable = changeable(&rights, &page.rows).await?;
-    let no_adding =
-        !rights.may(Ask::accounts("create", query.namespace.as_deref())).await? && query.namespace.is_some();
+    let reach = Reach::of(&rights, &page.rows).await?;
     if !frame.partial {
         frame.flashes = session.take_flashes();
     }
     let shown: BTreeSet<String> =
         known.into_iter().filter(|name| sight.extent(name) > crate::console::rights::Extent::Nothing).collect();
-    let mut response = html(StatusCode::OK, &view(&frame, &query, page, &changeable, shown, &sight, no_adding, now));
+    let no_adding = no_adding(&rights, &query, &shown).await?;
+    let mut response = html(StatusCode::OK, &view(&frame, &query, page, &reach, shown, &sight, no_adding, now));
     let address = HeaderValue::from_str(&format!("{INVENTORY}{}", query.to_url()));
     if let (true, Ok(address)) = (frame.partial, address) {
         // The address without the empty fields that a form sends.
@@ -137,14 +142,17 @@ async fn sight(holdings: &Holdings, rights: &Rights, query: &Query) -> Result<(S
     Ok((rights.sight(asked).await?, known))
 }
 
-/// The namespaces of these rows in which the user may delete or change accounts.
-async fn changeable(rights: &Rights, rows: &[Arc<Row>]) -> Result<HashSet<String>, Problem> {
-    let alive: BTreeSet<String> = rows.iter().filter(|row| row.is_alive()).map(|row| row.namespace.clone()).collect();
-    let (patch, delete) = futures::try_join!(
-        rights.allowed(alive.iter().cloned(), |namespace| Ask::accounts("patch", Some(namespace))),
-        rights.allowed(alive.iter().cloned(), |namespace| Ask::accounts("delete", Some(namespace))),
-    )?;
-    Ok(patch.into_iter().chain(delete).collect())
+/// Why there is no + Add Account here; in the view of all namespaces, when it is for none of those that are shown.
+async fn no_adding(rights: &Rights, query: &Query, shown: &BTreeSet<String>) -> Result<Option<&'static str>, Problem> {
+    if rights.may(Ask::accounts("create", query.namespace.as_deref())).await? {
+        return Ok(None);
+    }
+    if query.namespace.is_some() {
+        return Ok(Some("You may not create accounts in this namespace"));
+    }
+    // Who sees nothing yet may well be about to create the first one.
+    let allowed = rights.allowed(shown.iter().cloned(), |name| Ask::accounts("create", Some(name))).await?;
+    Ok((!shown.is_empty() && allowed.is_empty()).then_some("You may create accounts in none of these namespaces"))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that a page shows comes together here")]
@@ -152,10 +160,10 @@ fn view<'a>(
     frame: &'a Frame,
     query: &'a Query,
     page: Page,
-    changeable: &HashSet<String>,
+    reach: &Reach,
     shown: BTreeSet<String>,
     sight: &Sight,
-    no_adding: bool,
+    no_adding: Option<&'static str>,
     now: Timestamp,
 ) -> InventoryPage<'a> {
     let at = |number: usize| format!("{INVENTORY}{}", query.at_page(number).to_url());
@@ -166,9 +174,14 @@ fn view<'a>(
         ("secret", query.secret.map(|state| state.key().to_owned())),
         ("expiring", query.within_days.map(|days| days.to_string())),
     ];
-    let add = query.namespace.as_ref().map(|namespace| format!("?namespace={namespace}")).unwrap_or_default();
+    let add =
+        query.namespace.as_ref().map(|namespace| format!("?namespace={}", encoded(namespace))).unwrap_or_default();
     InventoryPage {
-        lines: page.rows.iter().map(|row| line(row, changeable, now)).collect(),
+        lines: page.rows.iter().map(|row| line(row, reach, now)).collect(),
+        only_looking: page.rows.iter().any(|row| row.is_alive())
+            && page.rows.iter().all(|row| reach.refusal(row).is_some()),
+        no_change: reach.no_change(),
+        no_deletion: reach.no_deletion(),
         headings: Column::ALL.map(|column| heading(column, query)).into(),
         unknown_namespace: query.namespace.as_ref().filter(|name| !shown.contains(*name)),
         namespaces: choices(shown.iter().map(|name| (name.clone(), name.clone())), query.namespace.as_deref()),
@@ -215,7 +228,7 @@ fn view<'a>(
     }
 }
 
-fn line(row: &Arc<Row>, changeable: &HashSet<String>, now: Timestamp) -> Line {
+fn line(row: &Arc<Row>, reach: &Reach, now: Timestamp) -> Line {
     let when = |time: Timestamp| When::new(time, now);
     let near = |expiry: Timestamp| expiry <= now.saturating_add(chrono::TimeDelta::days(7));
     let locator = Locator { namespace: row.namespace.clone(), name: row.name.clone() };
@@ -227,13 +240,13 @@ fn line(row: &Arc<Row>, changeable: &HashSet<String>, now: Timestamp) -> Line {
         expiry: row.expiry.map(when),
         expiry_is_near: row.expiry.is_some_and(near),
         deleted: row.deleted.map(when),
-        fixed: match (row.is_alive(), changeable.contains(&row.namespace)) {
-            (false, _) => Some("This account is deleted"),
-            (true, false) => Some("You may neither change nor delete accounts in this namespace"),
-            (true, true) => None,
-        },
+        fixed: reach.refusal(row).map(str::to_owned),
         row: row.clone(),
     }
+}
+
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 fn heading(column: Column, query: &Query) -> Heading {
@@ -255,8 +268,8 @@ fn choices(all: impl IntoIterator<Item = (String, String)>, chosen: Option<&str>
 pub fn rendered(holdings: &Holdings, sight: &Sight, raw: &str, now: Timestamp) -> String {
     let query = Query::parse(raw);
     let page = page(holdings.find(&query, now, |row| sight.sees(row)), &query);
-    let changeable = page.rows.iter().map(|row| row.namespace.clone()).collect();
+    let reach = Reach::everything(page.rows.iter().map(|row| row.namespace.clone()));
     let frame = Frame::of(&http::HeaderMap::new(), &http::Uri::from_static(INVENTORY));
     let shown = holdings.namespaces();
-    view(&frame, &query, page, &changeable, shown, sight, false, now).render().unwrap_or_default()
+    view(&frame, &query, page, &reach, shown, sight, None, now).render().unwrap_or_default()
 }

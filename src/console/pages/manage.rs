@@ -11,11 +11,13 @@ use crate::api::service_account::{ClientSecretStatus, Mode};
 use crate::api::{ConditionStatus, ServiceAccount, Timestamp};
 use crate::console::account;
 use crate::console::authority::Ask;
-use crate::console::credential::Credential;
+use crate::console::credential::{self, Credential};
+use crate::console::faults::Faults;
 use crate::console::fields::Fields;
-use crate::console::form::{Faults, Form, changed, manifest};
+use crate::console::form::Form;
 use crate::console::frame::{Flash, Frame, Tone};
 use crate::console::keeper::{self, Keeper};
+use crate::console::manifest;
 use crate::console::problem::Problem;
 use crate::console::rights::Extent;
 use crate::console::timeline::{self, Drawing};
@@ -40,7 +42,7 @@ pub struct Trouble {
 pub struct Means {
     /// Why nothing of the account can be changed, in the API server's words.
     pub locked: Option<String>,
-    /// Why it cannot be deleted.
+    /// Why it cannot be deleted, likewise.
     pub kept: Option<String>,
     /// Why the secret cannot be shown.
     pub hidden: Option<String>,
@@ -76,6 +78,8 @@ struct Page<'a> {
     created_by: String,
     issuer: String,
     published: String,
+    /// Where client ID and client secret are in it, as JSONPath.
+    paths: [String; 2],
     drawing: Option<Drawing>,
     width: i64,
     groups: usize,
@@ -121,7 +125,8 @@ pub async fn submit(visit: Visit, at: Locator, fields: Fields) -> Result<Respons
         let form = Form::edited(&fields, &object);
         let change = form.change(&object);
         if preview {
-            let text = manifest(&changed(&object, &change)).map_err(|_| Problem::broken("the form makes no YAML"))?;
+            let text = manifest::yaml(&manifest::changed(&object, &change))
+                .map_err(|_| Problem::broken("the form makes no YAML"))?;
             let shown = Shown { form: Some(form), preview: Some(text), ..Shown::default() };
             return render(&visit, &at, &object, shown).await;
         }
@@ -172,11 +177,11 @@ async fn overtaken(visit: &Visit, at: &Locator, object: &ServiceAccount, form: F
 
 /// What the user may do here.
 async fn means(visit: &Visit, at: &Locator, object: &ServiceAccount) -> Result<Means, Problem> {
-    let published = account::published(object);
-    let change = async { Ok(account::may_change(&visit.session.client, object).await.err()) };
-    let (locked, delete, read, write) = futures::try_join!(
-        change,
-        visit.rights.may(Ask::account("delete", &at.namespace, &at.name)),
+    let (published, uid) = (account::published(object), object.uid().unwrap_or_default());
+    let client = &visit.session.client;
+    let (locked, kept, read, write) = futures::try_join!(
+        async { Ok(account::may_change(client, at, &uid).await.err()) },
+        async { Ok(account::may_delete(client, at, &uid).await.err()) },
         visit.rights.may(Ask::secret(&at.namespace, &published)),
         visit.rights.may(Ask::event(&at.namespace)),
     )?;
@@ -189,11 +194,7 @@ async fn means(visit: &Visit, at: &Locator, object: &ServiceAccount) -> Result<M
         }
         (_, true, true) => None,
     };
-    Ok(Means {
-        locked: locked.map(|problem| problem.text()),
-        kept: (!delete).then(|| "You may not delete this account.".to_owned()),
-        hidden,
-    })
+    Ok(Means { locked: locked.map(|problem| problem.text()), kept: kept.map(|problem| problem.text()), hidden })
 }
 
 /// The page with whatever is to be shown on it.
@@ -240,6 +241,7 @@ pub async fn render(
         created_by: row.created_by,
         issuer: told.issuer.clone().unwrap_or_default(),
         published: account::published(object),
+        paths: credential::paths(object),
         drawing: timeline::draw(&told, now),
         width: timeline::WIDTH,
         groups: object.spec.user_groups.len(),

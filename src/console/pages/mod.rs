@@ -6,6 +6,7 @@ pub mod error;
 pub mod groups;
 pub mod inventory;
 pub mod manage;
+pub mod reach;
 pub mod regenerate;
 pub mod secret;
 pub mod signin;

@@ -59,6 +59,7 @@ struct Page<'a> {
     what: &'static str,
     with_id: bool,
     old: Option<Old>,
+    older: Option<Old>,
     workloads: Vec<String>,
     keeper: Option<Keeper>,
     locked: Option<String>,
@@ -90,8 +91,8 @@ pub async fn confirm(
     }
     let grace = app.holdings.issuer_of(&at.namespace).map(|issuer| issuer.grace).unwrap_or_default();
     let now = Timestamp::from(visit.now);
-    let current = object.status.iter().flat_map(|status| &status.credentials);
-    let current = current.clone().find(|credential| credential.state == CredentialState::Current);
+    let uid = object.uid().unwrap_or_default();
+    let of = |state| object.status.iter().flat_map(|status| &status.credentials).find(move |one| one.state == state);
     let page = Page {
         frame: &visit.frame,
         href: at.href(),
@@ -99,10 +100,11 @@ pub async fn confirm(
         namespace: &at.namespace,
         what: what.key(),
         with_id: what == What::ClientId,
-        old: current.map(|current| old(current, grace, now)),
+        old: of(CredentialState::Current).map(|current| old(current, grace, now)),
+        older: of(CredentialState::Previous).and_then(|previous| older(previous, now)),
         workloads: workloads(&object),
         keeper: keeper::of(&object),
-        locked: account::may_change(&visit.session.client, &object).await.err().map(|problem| problem.text()),
+        locked: account::may_change(&visit.session.client, &at, &uid).await.err().map(|problem| problem.text()),
         disabled: !object.spec.enabled,
     };
     Ok(html(StatusCode::OK, &page))
@@ -128,6 +130,12 @@ fn old(current: &Credential, grace: TimeDelta, now: Timestamp) -> Old {
         last_used: current.last_used_time.map(|time| When::new(time, now)),
         in_use: current.last_used_time.is_some_and(|time| now.at() - time.at() < RECENTLY),
     }
+}
+
+/// The one before it, where it still works: there are never more than two, so a new one ends it at once.
+fn older(previous: &Credential, now: Timestamp) -> Option<Old> {
+    (previous.not_after > now)
+        .then(|| Old { until: Some(When::new(previous.not_after, now)), ..old(previous, TimeDelta::zero(), now) })
 }
 
 fn workloads(object: &ServiceAccount) -> Vec<String> {
@@ -162,4 +170,23 @@ pub async fn regenerate(visit: Visit, at: Locator, fields: Fields) -> Result<Res
     };
     visit.session.say(Flash::new(Tone::Good, title));
     Ok(redirect(&at.href()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::inventory::testing::at;
+    use serde_json::json;
+
+    #[test]
+    fn a_version_before_the_old_one_is_told_of_while_it_works() {
+        let previous: Credential = serde_json::from_value(json!({
+            "version": 1, "clientId": "x", "state": "Previous", "notBefore": "2026-11-01T12:00:00Z",
+            "notAfter": "2026-11-23T12:00:00Z", "lastUsedTime": "2026-11-22T11:00:00Z", "reason": "Created",
+        }))
+        .unwrap();
+        let told = older(&previous, at("2026-11-22T12:00:00Z")).unwrap();
+        assert!(told.in_use && told.until.unwrap().exact == "23 Nov 2026, 12:00:00 UTC");
+        assert!(older(&previous, at("2026-11-23T12:00:00Z")).is_none());
+    }
 }

@@ -120,6 +120,25 @@ fn missing_groups_are_named_and_the_account_is_ready_all_the_same() {
 }
 
 #[test]
+fn an_account_whose_client_id_is_an_older_ones_does_not_say_that_it_has_it() {
+    let mut account = account().account();
+    account.authentication = Authentication::External { client_id: "ci".into(), trusted_issuer: None };
+    let applied = Applied {
+        record: Some(Record { external_client_id: Some("ci".into()), ..Record::new(account.owner.clone()) }),
+        account,
+        standing: Standing::ClientIdConflict { rival: "shop/older".into() },
+        issuer: "default".into(),
+        missing_groups: Vec::new(),
+        missing_trust: None,
+        uses: Uses::new(),
+    };
+    let old = ServiceAccountStatus { client_id: Some("ci".into()), ..ServiceAccountStatus::default() };
+    let status = settle(&applied, &old, start());
+    assert_eq!(status.client_id, None);
+    assert_eq!(condition(&status, "Ready").unwrap().reason, "ClientIdConflict");
+}
+
+#[test]
 fn an_external_account_shows_its_client_id_and_no_secret() {
     let mut account = account().account();
     account.authentication = Authentication::External { client_id: "ci".into(), trusted_issuer: None };

@@ -111,6 +111,10 @@ async fn an_external_account_needs_a_client_id_and_has_no_secret() {
         .lacks(">Show<");
 }
 
+/// A name of 242 characters: one that an object may have, but not with `-credentials` behind it.
+const LONGEST_AND_ONE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+                               .cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc.ddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_api_server_refuses_is_said_beside_its_field_and_nothing_typed_is_lost() {
     let (operator, _console, owner) = with_owner().await;
@@ -118,6 +122,7 @@ async fn what_the_api_server_refuses_is_said_beside_its_field_and_nothing_typed_
     let cases = [
         ("name", "Not A Name", "name", "a lowercase RFC 1123 subdomain"),
         ("name", "", "name", "name or generateName is required"),
+        ("name", LONGEST_AND_ONE, "name", "must be at most 241 characters"),
         ("validity", "0", "validity", "should be greater than or equal to 1"),
         ("validity", "366", "validity", "should be less than or equal to 365"),
         ("validity", "-1", "validity", "should be greater than or equal to 1"),

@@ -14,6 +14,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::{Console, OWNER, VIEWER, may_assign, person};
 use crate::common::eventually;
@@ -193,17 +194,32 @@ async fn aged(operator: &mut Operator) {
     operator.create("waiting", json!({"description": "Nobody makes its credential"})).await;
 }
 
+/// One browser at a time: two of them on a small machine take longer than one after the other, and wait in vain.
+static BROWSER: Mutex<()> = Mutex::const_new(());
+
 #[rstest]
-#[case::the_manuals_procedures("procedures", 18)]
+#[case::the_manuals_procedures("procedures", 19)]
 #[case::by_keyboard_alone("keyboard", 6)]
 #[case::without_javascript("plain", 5)]
 #[case::wide_narrow_magnified_light_and_dark_without_a_violation("looks", 150)]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_console_works_in_a_browser(#[case] part: &'static str, #[case] at_least: usize) {
+    drive(part, at_least, Path::new("target/console-shots")).await;
+}
+
+/// `just screenshots`: not a check, but what README.md and docs/console.md show.
+#[ignore = "writes docs/console"]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pictures_of_the_documentation() {
+    drive("pictures", 4, Path::new("docs/console")).await;
+}
+
+async fn drive(part: &'static str, at_least: usize, shots: &Path) {
     let (Some(chromium), Some(suite)) = (chromium(), suite()) else { return };
+    let _alone = BROWSER.lock().await;
     let group = format!("archive-writers-{part}-{}", std::process::id());
     let (mut operator, console, _folder) = started(&group).await;
-    if part == "looks" {
+    if ["looks", "pictures"].contains(&part) {
         aged(&mut operator).await;
     }
     let tenant = operator.tenant.name.clone();
@@ -213,12 +229,25 @@ async fn the_console_works_in_a_browser(#[case] part: &'static str, #[case] at_l
         "nobody": person(&operator, &tenant, "nobody", "[]").await,
     });
     may_assign(&operator, &tenant, "owner", &group);
-    let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/console-shots");
+    let shots = Path::new(env!("CARGO_MANIFEST_DIR")).join(shots);
     std::fs::create_dir_all(&shots).unwrap();
     let given = json!({
         "part": part, "url": console.base, "chromium": chromium, "shots": shots, "namespace": tenant, "group": group,
         "tokens": tokens,
     });
+    let checks = checked(suite, given).await;
+    let groups: Api<UserGroup> = Api::all(operator.client.clone());
+    groups.delete(&group, &DeleteParams::default()).await.unwrap();
+    let failed: Vec<String> = checks
+        .iter()
+        .filter_map(|check| Some(format!("{}: {}", check["check"].as_str()?, check.get("error")?.as_str()?)))
+        .collect();
+    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), checks.len(), failed.join("\n\n"));
+    assert!(checks.len() >= at_least, "only {} checks", checks.len());
+}
+
+/// Runs the suite and returns what it says of each check.
+async fn checked(suite: PathBuf, given: Value) -> Vec<Value> {
     let output = tokio::task::spawn_blocking(move || {
         let mut child = Command::new("node").arg(suite).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
@@ -226,14 +255,8 @@ async fn the_console_works_in_a_browser(#[case] part: &'static str, #[case] at_l
     })
     .await
     .unwrap();
-    let groups: Api<UserGroup> = Api::all(operator.client.clone());
-    groups.delete(&group, &DeleteParams::default()).await.unwrap();
     let lines = String::from_utf8(output.stdout).unwrap();
-    let checks: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let failed: Vec<String> = checks
-        .iter()
-        .filter_map(|check| Some(format!("{}: {}", check["check"].as_str()?, check.get("error")?.as_str()?)))
-        .collect();
-    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), checks.len(), failed.join("\n\n"));
-    assert!(output.status.success() && checks.len() >= at_least, "only {} checks", checks.len());
+    let checks = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(output.status.success(), "the suite ended with {}: {lines}", output.status);
+    checks
 }

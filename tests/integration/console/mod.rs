@@ -151,6 +151,11 @@ impl Visitor {
         self.send(self.http.get(format!("{}{path}", self.base))).await
     }
 
+    async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.http.get(format!("{}{path}", self.base));
+        self.send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         self.post_with(path, form, &[]).await
     }

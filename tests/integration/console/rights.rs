@@ -10,8 +10,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
 use super::{Console, OWNER, VIEWER, may_assign, person, user};
-use crate::common::operator::Operator;
-use crate::common::operator::SOON;
+use crate::common::operator::{Operator, SOON, kubectl};
 use crate::common::{eventually, namespace};
 
 /// An account that somebody created.
@@ -72,9 +71,12 @@ async fn who_may_only_look_finds_everything_else_disabled_and_refused() {
         "value=\"{key}\" aria-label=\"Select exporter in {tenant}\" disabled title=\"You may neither change"
     ));
     list.has("You may not create accounts in this namespace").lacks("href=\"/accounts/new");
+    list.has("You may look at these accounts, but neither change nor delete them.");
+    viewer.get("/accounts").await.has("You may create accounts in none of these namespaces");
     let page = viewer.get(&home).await;
     page.has("You may look, but not change anything.")
         .has("cannot patch resource")
+        .has("cannot delete resource")
         .has("You may not read the Secret exporter-credentials.");
 
     let tries = [
@@ -117,6 +119,46 @@ async fn who_may_only_look_finds_everything_else_disabled_and_refused() {
     assert_eq!((after.spec.description.as_deref(), after.metadata.generation), (Some("before"), Some(1)));
     assert!(operator.accounts().get_opt("another").await.unwrap().is_none());
     assert_eq!(operator.credential("exporter-credentials").await.1, secret);
+}
+
+/// As the chart's policy does: somebody else's account is not changed, whatever RBAC says. For one person.
+const OWN_ALONE: &str = "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: own-TENANT}, spec: {
+    matchConstraints: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: TENANT}}, resourceRules: [
+        {apiGroups: [keyrota.dev], apiVersions: ['*'], operations: [UPDATE, DELETE], resources: [serviceaccounts]}]},
+    validations: [{message: these are not yours, reason: Forbidden, expression:
+        \"!request.userInfo.username.endsWith(':alice') || oldObject.metadata.annotations['keyrota.dev/created-by'] == request.userInfo.username\"}]}}
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: own-TENANT},
+    spec: {policyName: own-TENANT, validationActions: [Deny]}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_admission_policy_would_refuse_is_disabled_with_its_words() {
+    let operator = Operator::start().await;
+    let tenant = &operator.tenant.name;
+    kubectl(operator.control_plane, &["apply", "-f", "-"], &OWN_ALONE.replace("TENANT", tenant));
+    let rules = "[{apiGroups: [keyrota.dev], resources: [serviceaccounts], verbs: [get, list, patch, delete]}]";
+    let token = person(&operator, tenant, "alice", rules).await;
+    created_by(&operator, "hers", &user(tenant, "alice")).await;
+    created_by(&operator, "his", &user(tenant, "bob")).await;
+    let console = Console::start(&operator, &[], Arc::new(SystemClock)).await;
+    let alice = console.signed_in(&token).await;
+    let list = eventually("the policy is in force", SOON, async || {
+        let list = alice.get("/accounts").await;
+        list.body.contains("these are not yours").then_some(list)
+    })
+    .await;
+    let box_of = |name: &str| {
+        let tag = list.body.split(&format!("aria-label=\"Select {name} in")).nth(1).unwrap();
+        tag.split('>').next().unwrap().to_owned()
+    };
+    assert!(box_of("his").contains(" disabled title=") && box_of("his").contains("these are not yours"));
+    assert!(!box_of("hers").contains("disabled"), "{}", box_of("hers"));
+    let his = alice.get(&format!("/accounts/{tenant}/his")).await;
+    his.has("You may look, but not change anything.");
+    assert!(his.body.matches(" disabled title=\"").count() >= 3, "Disable, Delete and Update");
+    alice.get(&format!("/accounts/{tenant}/hers")).await.lacks("You may look").lacks("these are not yours");
+    kubectl(operator.control_plane, &["delete", "-f", "-"], &OWN_ALONE.replace("TENANT", tenant));
 }
 
 #[tokio::test(flavor = "multi_thread")]

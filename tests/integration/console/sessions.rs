@@ -102,6 +102,56 @@ async fn a_token_that_no_longer_counts_ends_the_session_within_a_minute() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_token_ends_between_two_looks_is_asked_to_sign_in_and_comes_back() {
+    let operator = Operator::start().await;
+    let console = Console::start(&operator, &[], Arc::new(ManualClock::at(SystemClock.now()))).await;
+    let namespace = &operator.tenant.name;
+    let token = person(&operator, namespace, "leaver", OWNER).await;
+    let visitor = console.signed_in(&token).await;
+    let people: Api<Person> = Api::namespaced(operator.client.clone(), namespace);
+    people.delete("leaver", &DeleteParams::default()).await.unwrap();
+    let answer = eventually("the API server no longer knows the token", SOON, async || {
+        let answer = visitor.get(&format!("/accounts/{namespace}/exporter")).await;
+        (answer.status == 303).then_some(answer)
+    })
+    .await;
+    assert_eq!(answer.location(), format!("/signin?next=%2Faccounts%2F{namespace}%2Fexporter&ended="));
+    assert_eq!(visitor.get("/accounts").await.status, 303, "the session is over at the server");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_waits_keeps_no_session_alive() {
+    let operator = Operator::start().await;
+    let clock = ManualClock::at(SystemClock.now());
+    let console = Console::start(&operator, &[], Arc::new(clock.clone())).await;
+    let token = person(&operator, &operator.tenant.name, "owner", OWNER).await;
+    let visitor = console.signed_in(&token).await;
+    let home = format!("/accounts/{}/nothing?waiting", operator.tenant.name);
+    for _ in 0..14 {
+        clock.advance(TimeDelta::minutes(1));
+        assert_eq!(visitor.get(&home).await.status, 404);
+    }
+    clock.advance(TimeDelta::minutes(1));
+    assert_eq!(visitor.get(&home).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_htmx_cannot_have_is_a_line_above_the_page_it_stays_on() {
+    let (operator, console, token) = with_owner().await;
+    let visitor = console.signed_in(&token).await;
+    let path = format!("/accounts/{}/nothing", operator.tenant.name);
+    let whole = visitor.get(&path).await;
+    whole.has("<!doctype html>");
+    assert!(whole.status == 404 && whole.headers.get("hx-retarget").is_none());
+    let part = visitor.get_with(&path, &[("HX-Request", "true")]).await;
+    part.has("There is nothing here").lacks("<!doctype");
+    assert_eq!(
+        (part.status, &part.headers["hx-retarget"], &part.headers["hx-reselect"]),
+        (404, &"#problem".parse().unwrap(), &".problem".parse().unwrap())
+    );
+}
+
 #[rstest]
 #[case::elsewhere("https://evil.example/")]
 #[case::without_scheme("//evil.example/")]
