@@ -15,7 +15,7 @@ use super::span;
 /// What is given to the last batch: with the 3 s of the drain and the 25 s of the requests under way, the 30 s of a Pod.
 const LAST_BATCH: Duration = Duration::from_secs(2);
 
-/// Sends the spans that still wait when it is dropped, for as long as [`LAST_BATCH`].
+/// Sends the spans that still wait when it is dropped, for two seconds.
 pub struct Exporting(SdkTracerProvider);
 
 pub(super) fn begin(endpoint: &str, ratio: f64, service: &'static str) -> anyhow::Result<Exporting> {
