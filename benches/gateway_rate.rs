@@ -15,14 +15,9 @@ mod serve;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use mimalloc::MiMalloc;
 
 use load::{Child, Connections, Load};
 use serve::Part;
-
-/// As the program has it; the echo too.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Accounts that ask in turn.
 const ACCOUNTS: usize = 1000;

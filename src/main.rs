@@ -15,11 +15,6 @@ use keyrota::entropy::SystemEntropy;
 use keyrota::gateway::{self, GatewayArgs};
 use keyrota::telemetry::{self, LogArgs, TraceArgs};
 use keyrota::{crds, server};
-use mimalloc::MiMalloc;
-
-/// A grant allocates some forty times: the C library's allocator took a tenth of the gateway's time.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Machine identities for Kubernetes: rotated client credentials, and the token gateway that accepts them
 #[derive(Parser)]
