@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, Parser};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, NamedCluster};
 
 /// Where the cluster is and what of it is ours.
 #[derive(Args, Clone, Debug)]
@@ -106,6 +106,11 @@ async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config
             .await
             .context("no cluster found: run inside a Pod, set KUBECONFIG, or give --kubeconfig FILE")?,
     };
+    // A proxy of the environment leads out into the world; what NO_PROXY excepts, kube looks at with features only that
+    // are not built in, and fails.
+    if config.proxy_url.is_some() && !names_proxy(kubeconfig) {
+        config.proxy_url = None;
+    }
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.read_timeout = Some(CALL_TIMEOUT);
@@ -113,6 +118,13 @@ async fn configuration(kubeconfig: Option<&Path>) -> anyhow::Result<kube::Config
     // Else the time that a connection lay idle in the pool counts against the next answer on it.
     config.reset_reader_on_write = true;
     Ok(config)
+}
+
+/// Whether the kubeconfig itself says `proxy-url`.
+fn names_proxy(kubeconfig: Option<&Path>) -> bool {
+    let file = kubeconfig.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    let named = |cluster: &NamedCluster| cluster.cluster.as_ref().is_some_and(|cluster| cluster.proxy_url.is_some());
+    file.is_ok_and(|file| file.clusters.iter().any(named))
 }
 
 async fn client_with(kubeconfig: Option<&Path>, read: Duration, write: Duration) -> anyhow::Result<kube::Client> {
