@@ -115,7 +115,7 @@ impl<'a> TokenId<'a> {
         for part in [&version, ".", self.uid, "."] {
             claim.push_str(part);
         }
-        // Every token has one, and the formatting machinery took six times as long.
+        // Every token has one, and by `format!` it took 2,200 instructions.
         for digit in random.into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
             claim.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
         }

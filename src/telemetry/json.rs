@@ -40,8 +40,8 @@ where
 }
 
 thread_local! {
-    /// The memory of the line that was written last. A writer is called for each of a line's forty pieces by a pointer,
-    /// which cost as much as the line itself.
+    /// The memory of the line that was written last. A writer is called by a pointer for each of a line's forty pieces:
+    /// without that, a grant's line takes a third fewer instructions.
     static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
