@@ -81,7 +81,9 @@ impl Finding {
         self.verified().map(|version| version.version)
     }
 
-    fn verified(&self) -> Option<&VersionFacts> {
+    /// The version whose secret was presented.
+    #[must_use]
+    pub fn verified(&self) -> Option<&VersionFacts> {
         self.entry.as_ref()?.record.versions.get(self.version?)
     }
 }

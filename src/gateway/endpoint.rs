@@ -248,7 +248,10 @@ impl App {
         });
         let Some(refusal) = refusal else {
             if let (Some(owner), Some(version), Some(now)) = (owner, version, now) {
-                self.ledger.note(&owner.uid, version, *now);
+                // The ledger knows a second only once.
+                if finding.verified().is_none_or(|version| version.memo.is_news(now.unix())) {
+                    self.ledger.note(&owner.uid, version, *now);
+                }
             }
             match endpoint {
                 Endpoint::Legacy | Endpoint::Token => {

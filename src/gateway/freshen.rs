@@ -163,7 +163,7 @@ impl Freshener {
         if labels.iter().any(|label| found.unreadable.contains(label)) {
             return Err(NoAnswer);
         }
-        let theirs = found.records.iter().filter(|record| record.client_ids().any(|id| client_ids.contains(&id)));
+        let theirs = found.records.iter().filter(|record| record.client_ids().any(|id| client_ids.contains(&&**id)));
         try_join_all(theirs.map(|record| self.account(&record.owner))).await.map(drop)
     }
 

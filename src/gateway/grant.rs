@@ -96,7 +96,7 @@ pub fn acceptable<'a>(
 ) -> impl Iterator<Item = (usize, &'a VersionFacts)> {
     let stands = stands(entry).is_ok();
     let fits = move |(_, version): &(usize, &VersionFacts)| {
-        stands && version.client_id == client_id && works(entry, version, now)
+        stands && *version.client_id == *client_id && works(entry, version, now)
     };
     // The newest first: it is the one in use.
     entry.record.versions.iter().enumerate().rev().filter(fits)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use chrono::{DateTime, TimeDelta};
+use foldhash::fast::RandomState;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
@@ -27,7 +28,7 @@ const PACE: TimeDelta = TimeDelta::seconds(5);
 
 /// Grants since status last told of them.
 #[derive(Debug, Default)]
-pub struct Ledger(RwLock<HashMap<String, HashMap<i64, Slot>>>);
+pub struct Ledger(RwLock<HashMap<String, HashMap<i64, Slot, RandomState>, RandomState>>);
 
 #[derive(Debug)]
 struct Slot {
@@ -87,8 +88,9 @@ impl Ledger {
             });
             !versions.is_empty()
         });
-        let uses =
-            |versions: &HashMap<i64, Slot>| versions.iter().map(|(number, slot)| (*number, slot.seen())).collect();
+        let uses = |versions: &HashMap<i64, Slot, RandomState>| {
+            versions.iter().map(|(number, slot)| (*number, slot.seen())).collect()
+        };
         Report(accounts.iter().map(|(uid, versions)| (uid.clone(), uses(versions))).collect())
     }
 }

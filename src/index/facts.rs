@@ -16,6 +16,8 @@ use crate::domain::keys::Keys;
 use crate::domain::names;
 use crate::domain::record::{DATA_KEY, Owner, Record};
 
+use super::memo::Memo;
+
 /// An object's `metadata.resourceVersion`. Numbers compare (KEP-5504 makes that official); anything else is unordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Revision(Option<u64>);
@@ -114,7 +116,7 @@ pub struct RecordFacts {
     /// Versions that leaked.
     pub compromised_versions: Vec<i64>,
     /// The client ID at the trusted issuer, of an External account.
-    pub external_client_id: Option<String>,
+    pub external_client_id: Option<Arc<str>>,
     /// `metadata.resourceVersion` of the Secret.
     pub revision: Revision,
 }
@@ -125,7 +127,7 @@ pub struct VersionFacts {
     /// Its number.
     pub version: i64,
     /// Its client ID.
-    pub client_id: String,
+    pub client_id: Arc<str>,
     /// Argon2id, as a PHC string.
     pub hash: SecretHash,
     /// Staged, Current or Previous.
@@ -136,6 +138,8 @@ pub struct VersionFacts {
     pub not_after: Timestamp,
     /// SHA-256 of account UID and PHC string: by it a good verification is remembered.
     pub fingerprint: [u8; 32],
+    /// What was found out about it.
+    pub memo: Memo,
 }
 
 /// Why a Secret of ours cannot be used. Quotes no content.
@@ -171,10 +175,12 @@ impl RecordFacts {
     #[must_use]
     pub fn new(record: Record, revision: Revision) -> Self {
         let uid = record.account.uid.clone();
+        let mut client_ids: Vec<Arc<str>> = Vec::new();
         let version = |version: crate::domain::credential::Version| VersionFacts {
             fingerprint: fingerprint(&uid, &version.secret_hash),
             version: version.version,
-            client_id: version.client_id,
+            client_id: shared(&mut client_ids, version.client_id),
+            memo: Memo::default(),
             hash: version.secret_hash,
             state: version.state,
             not_before: version.not_before,
@@ -184,7 +190,7 @@ impl RecordFacts {
             versions: record.versions.into_iter().map(version).collect(),
             owner: record.account,
             compromised_versions: record.compromised_versions,
-            external_client_id: record.external_client_id,
+            external_client_id: record.external_client_id.map(Arc::from),
             revision,
         }
     }
@@ -203,12 +209,22 @@ impl RecordFacts {
     }
 
     /// Every client ID that it holds, each once.
-    pub fn client_ids(&self) -> impl Iterator<Item = &str> {
-        let before = |at: usize, id: &str| self.versions[..at].iter().any(|version| version.client_id == id);
+    pub fn client_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        let before = |at: usize, id: &str| self.versions[..at].iter().any(|version| *version.client_id == *id);
         let versions = self.versions.iter().enumerate();
-        let versions = versions.filter(move |(at, v)| !before(*at, &v.client_id)).map(|(_, v)| v.client_id.as_str());
-        versions.chain(self.external_client_id.as_deref())
+        let versions = versions.filter(move |(at, v)| !before(*at, &v.client_id)).map(|(_, v)| &v.client_id);
+        versions.chain(&self.external_client_id)
     }
+}
+
+/// One text for all versions that have it: what is looked up by it is compared with it again.
+fn shared(known: &mut Vec<Arc<str>>, text: String) -> Arc<str> {
+    let found = known.iter().find(|known| ***known == *text).cloned();
+    found.unwrap_or_else(|| {
+        let text = Arc::from(text);
+        known.push(Arc::clone(&text));
+        text
+    })
 }
 
 fn called(secret: &Secret, expected: String) -> Result<(), FactsError> {

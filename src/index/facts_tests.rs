@@ -28,7 +28,7 @@ fn a_record_is_read_with_everything_that_tokens_need() {
     let record = account("a").current("old", "s").current("new", "s").current("new", "t").external("x").record;
     let json = record.to_json().unwrap();
     let facts = RecordFacts::parse(&secret("record-uid-of-a", &[], &[(DATA_KEY, json.as_bytes())])).unwrap();
-    assert_eq!(facts.client_ids().collect::<Vec<_>>(), ["old", "new", "x"]);
+    assert_eq!(facts.client_ids().map(|id| &**id).collect::<Vec<_>>(), ["old", "new", "x"]);
     assert_eq!((facts.versions.len(), facts.revision), (3, 42.into()));
     let fingerprints: std::collections::HashSet<_> = facts.versions.iter().map(|v| v.fingerprint).collect();
     assert_eq!(fingerprints.len(), 3);

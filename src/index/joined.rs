@@ -3,6 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
 use super::facts::{AccountFacts, RecordFacts, Revision};
 use super::table::{Complete, Epoch, Table};
 use super::world::World;
@@ -19,8 +22,9 @@ pub struct Entry {
 
 impl Entry {
     /// Every client ID by which it is found.
-    fn client_ids(&self) -> HashSet<&str> {
-        self.record.client_ids().chain(self.account.external_client_id.as_deref()).collect()
+    fn client_ids(&self) -> HashSet<Arc<str>> {
+        let of_account = self.account.external_client_id.as_deref().map(Arc::from);
+        self.record.client_ids().cloned().chain(of_account).collect()
     }
 
     /// The older of two holds a client ID that both name.
@@ -36,7 +40,7 @@ pub(super) struct Joined {
     records: Table<RecordFacts>,
     entries: HashMap<String, Arc<Entry>>,
     /// By client ID, the oldest first.
-    holders: HashMap<String, Vec<Arc<Entry>>>,
+    holders: HashMap<Arc<str>, SmallVec<[Arc<Entry>; 1]>, RandomState>,
 }
 
 impl Joined {
@@ -117,7 +121,7 @@ impl Joined {
         }
         if let Some(entry) = joined.map(Arc::new) {
             for client_id in entry.client_ids() {
-                let holders = self.holders.entry(client_id.to_owned()).or_default();
+                let holders = self.holders.entry(client_id).or_default();
                 let place = holders.partition_point(|other| other.seniority() < entry.seniority());
                 holders.insert(place, entry.clone());
             }
@@ -127,10 +131,10 @@ impl Joined {
 
     fn forget(&mut self, old: &Entry) {
         for client_id in old.client_ids() {
-            if let Some(holders) = self.holders.get_mut(client_id) {
+            if let Some(holders) = self.holders.get_mut(&client_id) {
                 holders.retain(|holder| holder.account.owner.uid != old.account.owner.uid);
                 if holders.is_empty() {
-                    self.holders.remove(client_id);
+                    self.holders.remove(&client_id);
                 }
             }
         }

@@ -9,6 +9,7 @@ pub(crate) mod fake_server;
 pub mod feed;
 mod joined;
 pub mod live;
+mod memo;
 mod progress;
 mod table;
 #[cfg(test)]

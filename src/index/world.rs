@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::facts::KeyFacts;
 use crate::api::{TokenIssuer, UserGroup, UserGroupSpec};
 use crate::domain::issuer::{Issuer, Issuers};
@@ -12,8 +14,8 @@ use crate::domain::keys::Keys;
 #[derive(Debug, Default)]
 pub struct World {
     issuers: Issuers,
-    keys: HashMap<String, KeyFacts>,
-    groups: HashMap<String, Arc<GroupFacts>>,
+    keys: HashMap<String, KeyFacts, RandomState>,
+    groups: HashMap<String, Arc<GroupFacts>, RandomState>,
 }
 
 impl World {
