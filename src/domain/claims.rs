@@ -2,31 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::issuer::Issuer;
+use super::json::Object;
 use super::record::Owner;
 use crate::api::Timestamp;
 
 /// The claims of a token of the manual's endpoint, in the order in which the manual's sample has them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyClaims<'a> {
     /// The issuer's `legacy.subject`, filled in.
     pub sub: std::borrow::Cow<'a, str>,
     /// The issuer's `legacy.audience`.
     pub aud: &'a str,
-    /// The client ID that was presented.
-    #[serde(rename = "clientId")]
+    /// The client ID that was presented; `clientId` in the token.
     pub client_id: &'a str,
     /// The issuer's `legacy.issuer`.
     pub iss: &'a str,
     /// Seconds since the Unix epoch (RFC 7519 section 4.1.4).
     pub exp: i64,
-    /// Always `client_credentials`; the space in the name is the manual's.
-    #[serde(rename = "grant type")]
-    pub grant_type: &'static str,
     /// Existing groups of the account that hold for this issuer; the claim is absent without any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<&'a str>,
 }
 
@@ -40,14 +34,31 @@ impl<'a> LegacyClaims<'a> {
             client_id,
             iss: &issuer.legacy.issuer,
             exp: now.saturating_add(issuer.token_lifetime).unix(),
-            grant_type: "client_credentials",
             groups,
         }
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let Self { sub, aud, client_id, iss, exp, groups } = self;
+        let mut json = Object::new();
+        json.text("sub", sub);
+        json.text("aud", aud);
+        json.text("clientId", client_id);
+        json.text("iss", iss);
+        json.number("exp", *exp);
+        // The space in the name is the manual's.
+        json.text("grant type", "client_credentials");
+        if !groups.is_empty() {
+            json.texts("groups", groups);
+        }
+        json.end()
     }
 }
 
 /// The claims of a token of the standard endpoint (RFC 9068 section 2.2).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessClaims<'a> {
     /// The issuer's URL.
     pub iss: &'a str,
@@ -64,22 +75,49 @@ pub struct AccessClaims<'a> {
     /// The client ID that was presented.
     pub client_id: &'a str,
     /// Separated by spaces; the claim is absent without any.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<&'a str>,
     /// Existing groups of the account that hold for this issuer; the claim is absent without any.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<&'a str>,
-    /// The account's.
-    #[serde(rename = "keyrota.dev/namespace")]
+    /// The account's; `keyrota.dev/namespace` in the token.
     pub namespace: &'a str,
-    /// The groups' static claims; absent without any.
-    #[serde(rename = "keyrota.dev/claims", skip_serializing_if = "BTreeMap::is_empty")]
+    /// The groups' static claims, `keyrota.dev/claims` in the token; absent without any.
     pub claims: BTreeMap<&'a str, &'a str>,
 }
 
+impl AccessClaims<'_> {
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let Self { iss, sub, aud, exp, iat, jti, client_id, scope, groups, namespace, claims } = self;
+        let mut json = Object::new();
+        json.text("iss", iss);
+        json.text("sub", sub);
+        match aud {
+            Audience::One(one) => json.text("aud", one),
+            Audience::Several(all) => json.texts("aud", all),
+        }
+        json.number("exp", *exp);
+        json.number("iat", *iat);
+        json.text("jti", jti);
+        json.text("client_id", client_id);
+        if let Some(scope) = scope {
+            json.text("scope", scope);
+        }
+        if !groups.is_empty() {
+            json.texts("groups", groups);
+        }
+        json.text("keyrota.dev/namespace", namespace);
+        if !claims.is_empty() {
+            let mut all = Object::new();
+            claims.iter().for_each(|(name, value)| all.text(name, value));
+            json.object("keyrota.dev/claims", all);
+        }
+        json.end()
+    }
+}
+
 /// One audience is a string, several are an array (RFC 7519 section 4.1.3).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience<'a> {
     /// One.
     One(&'a str),
@@ -156,7 +194,7 @@ mod tests {
             at(1_650_369_367 - 3600),
         );
         assert_eq!(
-            serde_json::to_string(&claims).unwrap(),
+            claims.to_json(),
             r#"{"sub":"platform","aud":"avx","clientId":"97074e41-8af9-456d-9a64-f0c4bb908048","iss":"avx","exp":1650369367,"grant type":"client_credentials"}"#
         );
     }
@@ -169,7 +207,7 @@ mod tests {
         };
         let claims = LegacyClaims::new(&issuer, &owner(), "id", vec!["deployers", "readers"], at(0));
         assert_eq!(
-            serde_json::to_string(&claims).unwrap(),
+            claims.to_json(),
             r#"{"sub":"shop/exporter","aud":"avx","clientId":"id","iss":"avx","exp":3600,"grant type":"client_credentials","groups":["deployers","readers"]}"#
         );
     }
@@ -190,14 +228,14 @@ mod tests {
             claims: BTreeMap::new(),
         };
         assert_eq!(
-            serde_json::to_string(&claims).unwrap(),
+            claims.to_json(),
             r#"{"iss":"https://tokens.example.com","sub":"id","aud":"https://api.example.com","exp":3600,"iat":0,"jti":"3.u-1.abababababababababababababababab","client_id":"id","keyrota.dev/namespace":"shop"}"#
         );
         claims.aud = vec!["a", "b"].into();
         claims.scope = Some("read write");
         claims.groups = vec!["readers"];
         claims.claims = [("tier", "gold")].into();
-        let json = serde_json::to_value(&claims).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&claims.to_json()).unwrap();
         assert_eq!(json["aud"], serde_json::json!(["a", "b"]));
         assert_eq!(json["keyrota.dev/claims"], serde_json::json!({"tier": "gold"}));
         assert_eq!((&json["scope"], &json["groups"][0]), (&"read write".into(), &"readers".into()));

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod assertion;
 pub mod audience;
+pub mod base64;
 pub mod claims;
 pub mod credential;
 pub mod decide;
@@ -10,6 +11,7 @@ pub mod duration;
 pub mod group;
 pub mod introspection;
 pub mod issuer;
+pub mod json;
 pub mod keys;
 pub mod leadership;
 pub mod mint;

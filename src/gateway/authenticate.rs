@@ -97,9 +97,9 @@ impl Authenticator {
     pub fn recall(&self, presented: &Presented<'_>) -> Option<Finding> {
         let Presented { world, issuer, candidates, now } = *presented;
         candidates.iter().find_map(|candidate| {
-            let entry = self.accounts.find(world, &issuer.name, &candidate.client_id)?;
-            let version = acceptable(&entry, &candidate.client_id, now)
-                .find(|(_, version)| self.verifier.remembers(version, &candidate.secret))
+            let entry = self.accounts.find(world, &issuer.name, candidate.client_id())?;
+            let version = acceptable(&entry, candidate.client_id(), now)
+                .find(|(_, version)| self.verifier.remembers(version, candidate.secret()))
                 .map(|(at, _)| at)?;
             Some(Finding { entry: Some(entry), version: Some(version), asserted: false, confirmed: false })
         })
@@ -118,9 +118,8 @@ impl Authenticator {
             return Ok(finding);
         }
         let known: Vec<&Owner> = held.iter().map(|(_, entry)| &entry.account.owner).collect();
-        let is_known = |id: &str| held.iter().any(|(candidate, _)| candidate.client_id == id);
-        let mut unknown: Vec<&str> =
-            presented.candidates.iter().map(|candidate| candidate.client_id.as_str()).collect();
+        let is_known = |id: &str| held.iter().any(|(candidate, _)| candidate.client_id() == id);
+        let mut unknown: Vec<&str> = presented.candidates.iter().map(|candidate| candidate.client_id()).collect();
         unknown.retain(|id| !is_known(id));
         unknown.dedup();
         let gone = self.freshener.refresh(&known, &unknown).await.map_err(|_| Refusal::Unsure)?;
@@ -133,7 +132,7 @@ impl Authenticator {
     fn holders<'a>(&self, presented: &Presented<'a>) -> Vec<Held<'a>> {
         let Presented { world, issuer, candidates, .. } = *presented;
         let hold = |candidate: &'a Candidate| {
-            self.accounts.find(world, &issuer.name, &candidate.client_id).map(|entry| (candidate, entry))
+            self.accounts.find(world, &issuer.name, candidate.client_id()).map(|entry| (candidate, entry))
         };
         candidates.iter().filter_map(hold).collect()
     }
@@ -149,7 +148,7 @@ impl Authenticator {
             .iter()
             .enumerate()
             .flat_map(|(way, (candidate, entry))| {
-                acceptable(entry, &candidate.client_id, now)
+                acceptable(entry, candidate.client_id(), now)
                     .map(move |(at, version)| (way, *candidate, entry, at, version))
             })
             .collect();
@@ -160,13 +159,13 @@ impl Authenticator {
             confirmed: false,
         };
         for (_, candidate, entry, at, version) in &pairs {
-            if self.verifier.remembers(version, &candidate.secret) {
+            if self.verifier.remembers(version, candidate.secret()) {
                 return Ok(found(entry, *at));
             }
         }
         for (way, candidate, entry, at, version) in pairs {
             let attempt = (way, version.fingerprint);
-            if !tried.contains(&attempt) && self.verifier.verify(version, &candidate.secret).await? {
+            if !tried.contains(&attempt) && self.verifier.verify(version, candidate.secret()).await? {
                 return Ok(found(entry, at));
             }
             tried.push(attempt);

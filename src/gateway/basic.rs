@@ -7,21 +7,14 @@
 use std::borrow::Cow;
 
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::domain::base64::TOLERANT;
+
 /// A header longer than this is no credential: client IDs have up to 255 characters, and imported secrets are short.
 const MAX_HEADER: usize = 8 * 1024;
-
-/// Padding or none: half of all hand-made clients leave it away. What decodes is compared with a hash afterwards, so
-/// tolerance here lets nobody in.
-const TOLERANT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Why a header holds no credentials. For the log; the answer says the same for all. Quotes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -58,10 +51,29 @@ pub enum BasicError {
 /// One way to read what was presented. No `Debug`: it holds a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Candidate {
+    /// Both, with a colon between them: what was presented is not copied.
+    text: Zeroizing<String>,
+    colon: usize,
+}
+
+impl Candidate {
+    /// Of a client ID and a client secret.
+    #[must_use]
+    pub fn new(client_id: &str, secret: &str) -> Self {
+        Self { text: Zeroizing::new([client_id, ":", secret].concat()), colon: client_id.len() }
+    }
+
     /// The client ID.
-    pub client_id: String,
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        &self.text[..self.colon]
+    }
+
     /// The client secret.
-    pub secret: Zeroizing<String>,
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.text[self.colon + 1..]
+    }
 }
 
 /// Every way to read the header, the likeliest first, each once; never empty.
@@ -70,20 +82,22 @@ pub struct Candidate {
 /// When the value is not `Basic` credentials with an ID and a secret.
 pub fn candidates(header: &[u8]) -> Result<Vec<Candidate>, BasicError> {
     let text = decode(header)?;
-    let (id, secret) = text.split_once(':').ok_or(BasicError::NoColon)?;
-    if id.is_empty() {
+    let colon = text.find(':').ok_or(BasicError::NoColon)?;
+    if colon == 0 {
         return Err(BasicError::EmptyId);
     }
-    if secret.is_empty() {
+    if colon + 1 == text.len() {
         return Err(BasicError::EmptySecret);
     }
-    let raw = Candidate { client_id: id.to_owned(), secret: Zeroizing::new(secret.to_owned()) };
-    if !is_escaped(&text) {
+    let raw = Candidate { text, colon };
+    if !is_escaped(&raw.text) {
         return Ok(vec![raw]);
     }
-    let colons = Candidate { client_id: with_colons(id), secret: Zeroizing::new(with_colons(secret)) };
+    let (id, secret) = (raw.client_id(), raw.secret());
+    let (decoded, colons) =
+        (form_decoded(id, secret), Candidate::new(&with_colons(id), &Zeroizing::new(with_colons(secret))));
     let mut all = Vec::with_capacity(3);
-    for candidate in [form_decoded(id, secret), Some(raw), Some(colons)].into_iter().flatten() {
+    for candidate in [decoded, Some(raw), Some(colons)].into_iter().flatten() {
         if !all.contains(&candidate) {
             all.push(candidate);
         }
@@ -114,25 +128,31 @@ fn decode(header: &[u8]) -> Result<Zeroizing<String>, BasicError> {
     }
 }
 
-/// The two alphabets share no character with two meanings, so either is read.
+/// The two alphabets share no character with two meanings, so either is read. What decodes is compared with a hash
+/// afterwards: tolerance here lets nobody in.
 fn from_base64(value: &[u8]) -> Result<Zeroizing<Vec<u8>>, BasicError> {
-    let decoded = if value.contains(&b'-') || value.contains(&b'_') {
+    decoded(value).or_else(|error| {
         let standard = value.iter().map(|b| match b {
             b'-' => b'+',
             b'_' => b'/',
             other => *other,
         });
-        TOLERANT.decode(Zeroizing::new(standard.collect::<Vec<u8>>()).as_slice())
-    } else {
-        TOLERANT.decode(value)
-    };
-    decoded.map(Zeroizing::new).map_err(|_| BasicError::NotBase64)
+        let standard = Zeroizing::new(standard.collect::<Vec<u8>>());
+        if *standard == value { Err(error) } else { decoded(&standard) }
+    })
+}
+
+fn decoded(value: &[u8]) -> Result<Zeroizing<Vec<u8>>, BasicError> {
+    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(value.len())]);
+    let length = TOLERANT.decode_slice(value, &mut bytes).map_err(|_| BasicError::NotBase64)?;
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// As RFC 6749 section 2.3.1 has it; none if an escape is malformed, or what comes out is empty or not UTF-8.
 fn form_decoded(id: &str, secret: &str) -> Option<Candidate> {
     let (client_id, secret) = (form_decode(id)?.into_owned(), Zeroizing::new(form_decode(secret)?.into_owned()));
-    (!client_id.is_empty() && !secret.is_empty()).then_some(Candidate { client_id, secret })
+    (!client_id.is_empty() && !secret.is_empty()).then(|| Candidate::new(&client_id, &secret))
 }
 
 /// Reads `application/x-www-form-urlencoded` text strictly: none if an escape is malformed or the result not UTF-8.
@@ -173,7 +193,7 @@ mod tests {
 
     fn pairs(header: &str) -> Result<Pairs, BasicError> {
         let read = candidates(header.as_bytes())?;
-        Ok(read.into_iter().map(|c| (c.client_id, c.secret.as_str().to_owned())).collect())
+        Ok(read.iter().map(|c| (c.client_id().to_owned(), c.secret().to_owned())).collect())
     }
 
     fn basic(credentials: impl AsRef<[u8]>) -> String {

@@ -188,7 +188,7 @@ impl App {
         let groups = world.memberships(&account.groups, &issuer.name).map(|(name, _)| name).collect();
         let claims = LegacyClaims::new(issuer, &account.owner, grant.client_id, groups, now);
         let key = world.keys_of(&issuer.name).and_then(|keys| keys.legacy.signing(now)).ok_or(Refusal::NoKey)?;
-        key.key.sign(&claims).map_err(unsigned)
+        key.key.sign(&claims.to_json()).map_err(unsigned)
     }
 
     /// Lets a request in, and says whose it is: while the index is not filled or too old, nobody can be refused nor
@@ -256,6 +256,7 @@ impl App {
             match endpoint {
                 Endpoint::Legacy | Endpoint::Token => {
                     info!(endpoint = kind, namespace, account, issuer, version, micros, "token granted");
+                // As a field it is written as it stands, without a formatter.
                 }
                 Endpoint::Introspection => {
                     info!(endpoint = kind, namespace, account, issuer, version, micros, "token introspected");

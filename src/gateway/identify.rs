@@ -75,7 +75,7 @@ impl App {
                 attempt.map_or(Ok(()), |attempt| self.limiter.check(attempt))?;
                 seen.finding = Box::pin(self.authenticator.verify(&presented)).await?;
                 if seen.finding.entry.is_none() {
-                    seen.stranger = Some(self.authenticator.verifier.pseudonym(&first.client_id));
+                    seen.stranger = Some(self.authenticator.verifier.pseudonym(first.client_id()));
                 }
             }
         }

@@ -1,13 +1,16 @@
 //! Answers of the standard endpoints: RFC 6749 sections 5.1 and 5.2 to the letter.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
+use crate::domain::json::Object;
 use crate::gateway::basic::BasicError;
 use crate::gateway::refusal::Refusal;
 use crate::gateway::request::RequestError;
@@ -42,24 +45,18 @@ pub struct Error {
     error_description: String,
 }
 
-/// 200 with a token: base64url characters and dots, which JSON escapes none of. To look for one in every token cost a
-/// tenth of all that a grant costs besides its signature.
+/// 200 with a token.
 #[must_use]
 pub fn granted(answer: &Granted<'_>) -> Response {
     let Granted { access_token, token_type, expires_in, scope } = answer;
-    let lifetime = expires_in.to_string();
-    let scope = scope.map(|scope| format!(r#","scope":{}"#, serde_json::Value::from(scope))).unwrap_or_default();
-    let parts = [
-        r#"{"access_token":""#,
-        access_token,
-        r#"","token_type":""#,
-        token_type,
-        r#"","expires_in":"#,
-        &lifetime,
-        &scope,
-        "}",
-    ];
-    respond(StatusCode::OK, parts.concat())
+    let mut json = Object::with_capacity(access_token.len() + 128);
+    json.text("access_token", access_token);
+    json.text("token_type", token_type);
+    json.number("expires_in", *expires_in);
+    if let Some(scope) = scope {
+        json.text("scope", scope);
+    }
+    respond(StatusCode::OK, json.end())
 }
 
 /// 200, and not to be stored by anybody.
@@ -150,12 +147,15 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     respond(status, body)
 }
 
+/// Of every answer: to copy them costs half of what it costs to insert each.
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let pairs = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
+    pairs.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
+});
+
 fn respond(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response.headers_mut().clone_from(&HEADERS);
     response
 }

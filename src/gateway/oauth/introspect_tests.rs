@@ -238,7 +238,7 @@ async fn an_end_that_is_no_whole_number_is_no_end_that_we_wrote(#[case] exp: Val
     let world = setting.index.world();
     let key = world.keys_of("default").unwrap().oauth.signing(now().into()).unwrap();
     let claims = json!({"exp": exp, "client_id": ID, "jti": "1.uid-of-exporter.x"});
-    assert_eq!(introspect(&setting, &key.key.sign(&claims).unwrap()).await["active"], false);
+    assert_eq!(introspect(&setting, &key.key.sign(&claims.to_string()).unwrap()).await["active"], false);
 }
 
 #[rstest]

@@ -76,7 +76,7 @@ impl App {
             claims: static_claims(&groups),
         };
         let key = world.keys_of(&issuer.name).and_then(|keys| keys.oauth.signing(now)).ok_or(Refusal::NoKey)?;
-        let access_token = key.key.sign(&claims).map_err(unsigned)?;
+        let access_token = key.key.sign(&claims.to_json()).map_err(unsigned)?;
         let expires_in = issuer.token_lifetime.num_seconds();
         Ok(answer::granted(&Granted { access_token, token_type: "Bearer", expires_in, scope: scope.as_deref() }))
     }

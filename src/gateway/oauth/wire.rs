@@ -90,13 +90,11 @@ impl Form {
             _ => return Err(Refusal::Request(RequestError::AssertionType)),
         }
         match (header, &self.client_id, &self.client_secret) {
-            (Some(candidates), Some(id), _) if candidates.iter().all(|candidate| candidate.client_id != *id) => {
+            (Some(candidates), Some(id), _) if candidates.iter().all(|candidate| candidate.client_id() != id) => {
                 Err(Refusal::Request(RequestError::OtherClient))
             }
             (Some(candidates), ..) => Ok(Credentials::Secret(candidates)),
-            (None, Some(id), Some(secret)) => {
-                Ok(Credentials::Secret(vec![Candidate { client_id: id.clone(), secret: secret.clone() }]))
-            }
+            (None, Some(id), Some(secret)) => Ok(Credentials::Secret(vec![Candidate::new(id, secret)])),
             (None, None, Some(_)) => Err(Refusal::Credentials(BasicError::EmptyId)),
             (None, ..) => Err(Refusal::Credentials(BasicError::Missing)),
         }
@@ -130,7 +128,7 @@ mod tests {
     fn pairs(headers: &HeaderMap, body: &str) -> Result<Vec<(String, String)>, Refusal> {
         let credentials = form(Some(FORM), body.as_bytes()).map_err(Refusal::Request)?.credentials(headers)?;
         let Credentials::Secret(candidates) = credentials else { panic!("an assertion") };
-        Ok(candidates.into_iter().map(|c| (c.client_id, c.secret.as_str().to_owned())).collect())
+        Ok(candidates.iter().map(|c| (c.client_id().to_owned(), c.secret().to_owned())).collect())
     }
 
     #[test]
