@@ -1,14 +1,17 @@
 //! Listeners: TLS from PEM, plain ones, bounds against slow and greedy peers, and a way to stop gracefully.
 
+use std::convert::Infallible;
+use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum_server::accept::{Accept, NoDelayAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
+use futures::FutureExt;
 use futures::future::{BoxFuture, select_all};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -20,13 +23,16 @@ use rustls::version::{TLS12, TLS13};
 use thiserror::Error;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
+use tower::service_fn;
 
+mod answers;
 mod crowd;
 pub mod files;
 mod hasty;
 pub mod phase;
 pub mod probe;
 
+pub use answers::Answers;
 use crowd::Crowd;
 use hasty::Hasty;
 
@@ -128,7 +134,7 @@ pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<RustlsConfig>,
-    router: Router,
+    answers: impl Answers,
     handle: Handle<SocketAddr>,
     patience: Patience,
 ) -> std::io::Result<()> {
@@ -136,7 +142,14 @@ pub async fn serve(
     let crowd = Crowd::of(connections);
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     bound(&mut server, time);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = service_fn(move |peer: SocketAddr| {
+        let answers = answers.clone();
+        let connection = service_fn(move |request: http::Request<Incoming>| {
+            // Not in a block of its own, into which the future would have to be copied.
+            answers.clone().answer(request, peer).map(Ok::<_, Infallible>)
+        });
+        ready(Ok::<_, Infallible>(connection))
+    });
     match tls {
         None => server.acceptor(Hasty { inner: NoDelayAcceptor, time, crowd }).serve(service).await,
         Some(config) => {

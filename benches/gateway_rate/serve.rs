@@ -14,8 +14,8 @@ use clap::ValueEnum;
 use keyrota::api::{Algorithm, TokenIssuer};
 use keyrota::domain::keys::{Content, Keys, RING};
 use keyrota::domain::signing::{self, SigningKey};
+use keyrota::gateway::front::Front;
 use keyrota::gateway::metrics::Metrics;
-use keyrota::gateway::router;
 use keyrota::index::{Item, KeyFacts};
 use keyrota::server::{self, Patience};
 use keyrota::telemetry::{self, LogArgs, LogFormat};
@@ -78,7 +78,7 @@ async fn gateway(listener: TcpListener, algorithm: Algorithm, tls: Option<Rustls
     index.apply(Item::Keys(Box::new(KeyFacts { issuer: "default".into(), keys: Arc::new(keys(algorithm)?) })));
     let app = app(&index, Arc::new(FakeLive::new(&accounts, false)), None, metrics)?;
     let handle: Handle<SocketAddr> = Handle::new();
-    server::serve(listener, tls, router::router(Arc::new(app)), handle, Patience::default())
+    server::serve(listener, tls, Front::new(Arc::new(app), "http"), handle, Patience::default())
         .await
         .context("the gateway failed")
 }

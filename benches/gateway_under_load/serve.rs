@@ -16,8 +16,8 @@ use keyrota::api::{ServiceAccount, TYPE_RECORD};
 use keyrota::domain::names;
 use keyrota::domain::record::{DATA_KEY, Owner, Record};
 use keyrota::domain::verifier::HashCost;
+use keyrota::gateway::front::Front;
 use keyrota::gateway::metrics::Metrics;
-use keyrota::gateway::router;
 use keyrota::index::live::{Labelled, Live, LiveError};
 use keyrota::index::{AccountFacts, Accounts, Entry, Index, Item, RecordFacts};
 use keyrota::server::{self, Patience};
@@ -128,7 +128,7 @@ pub fn run(lists: &Path) -> anyhow::Result<()> {
         let listener = server::listen(([127, 0, 0, 1], 0).into())?;
         println!("{} {}", listener.local_addr()?, ready.as_secs_f64());
         let handle: Handle<SocketAddr> = Handle::new();
-        server::serve(listener, None, router::router(Arc::new(app)), handle, Patience::default())
+        server::serve(listener, None, Front::new(Arc::new(app), "http"), handle, Patience::default())
             .await
             .context("the gateway failed")
     })

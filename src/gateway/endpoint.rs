@@ -1,9 +1,9 @@
 //! What all endpoints share, and the manual's endpoint from request to answer; counts and logs each request exactly once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::response::Response;
 use chrono::TimeDelta;
 use http::header::CONTENT_TYPE;
@@ -20,7 +20,7 @@ use super::limit::Limiter;
 use super::limit::client::Clients;
 use super::metrics::{Endpoint, Metrics};
 use super::refusal::Refusal;
-use super::request::{self, RequestError};
+use super::request::{self, Incoming, RequestError};
 use super::usage::Ledger;
 use super::verify::{Verifier, random_key};
 use crate::api::Timestamp;
@@ -148,11 +148,11 @@ impl App {
         })
     }
 
-    /// Answers a request to the manual's endpoint.
-    pub async fn token(&self, request: Request<Body>) -> Response {
+    /// Answers a request of `peer` to the manual's endpoint.
+    pub async fn token(&self, request: Request<impl Incoming>, peer: Option<SocketAddr>) -> Response {
         let world = self.authenticator.accounts.world();
         let mut seen = Seen::start(Endpoint::Legacy);
-        let result = self.exchange(&world, request, &mut seen).await;
+        let result = self.exchange(&world, request, peer, &mut seen).await;
         self.conclude_slowly(&seen, result.as_ref().err().copied()).await;
         result.map_or_else(answer::refused, |token| answer::granted(&token))
     }
@@ -167,7 +167,8 @@ impl App {
     async fn exchange<'w>(
         &self,
         world: &'w World,
-        request: Request<Body>,
+        request: Request<impl Incoming>,
+        peer: Option<SocketAddr>,
         seen: &mut Seen<'w>,
     ) -> Result<String, Refusal> {
         let (parts, body) = request.into_parts();
@@ -183,7 +184,8 @@ impl App {
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let asked = wire::read(content_type, &body).map_err(Refusal::Request)?;
         let credentials = asked.credentials(header)?;
-        let grant = self.identify(&Here { world, issuer, now, parts: &parts }, &credentials, seen).await?;
+        let grant =
+            self.identify(&Here { world, issuer, now, peer, headers: &parts.headers }, &credentials, seen).await?;
         let account = &grant.entry.account;
         let groups = world.memberships(&account.groups, &issuer.name).map(|(name, _)| name).collect();
         let claims = LegacyClaims::new(issuer, &account.owner, grant.client_id, groups, now);
@@ -254,9 +256,9 @@ impl App {
                 }
             }
             match endpoint {
-                Endpoint::Legacy | Endpoint::Token => {
-                    info!(endpoint = kind, namespace, account, issuer, version, micros, "token granted");
                 // As a field it is written as it stands, without a formatter.
+                Endpoint::Legacy | Endpoint::Token => {
+                    info!(message = "token granted", endpoint = kind, namespace, account, issuer, version, micros);
                 }
                 Endpoint::Introspection => {
                     info!(endpoint = kind, namespace, account, issuer, version, micros, "token introspected");

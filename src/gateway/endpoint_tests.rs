@@ -81,7 +81,7 @@ impl Setting {
     }
 
     pub(in crate::gateway) async fn send(&self, request: Request<Body>) -> (u16, Value) {
-        let response = self.app.token(request).await;
+        let response = self.app.token(request, None).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())
@@ -346,7 +346,7 @@ async fn other_methods_are_not_allowed(
 ) {
     let mut request = signed(ID, SECRET).body(Body::empty()).unwrap();
     *request.method_mut() = method;
-    let response = setting().with(&exporter()).app.token(request).await;
+    let response = setting().with(&exporter()).app.token(request, None).await;
     assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, "POST"));
 }
 

@@ -1,8 +1,8 @@
 //! From credentials of either kind to a grant, with the limits on failures around what costs something.
 
-use axum::extract::ConnectInfo;
-use http::request::Parts;
 use std::net::SocketAddr;
+
+use http::HeaderMap;
 use zeroize::Zeroizing;
 
 use super::assertion::Claimed;
@@ -33,8 +33,10 @@ pub(super) struct Here<'a> {
     pub issuer: &'a Issuer,
     /// The present time.
     pub now: Timestamp,
-    /// Its head.
-    pub parts: &'a Parts,
+    /// Whose connection it came on, if that is known.
+    pub peer: Option<SocketAddr>,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
 }
 
 impl App {
@@ -60,7 +62,7 @@ impl App {
         candidates: &[Candidate],
         seen: &'s mut Seen<'_>,
     ) -> Result<Grant<'s>, Refusal> {
-        let &Here { world, issuer, now, parts } = here;
+        let &Here { world, issuer, now, .. } = here;
         let presented = Presented { world, issuer, candidates, now };
         let mut attempt = None;
         match self.authenticator.recall(&presented) {
@@ -71,7 +73,7 @@ impl App {
             None => {
                 // However many ways there are to read it, it is one try: the likeliest way's.
                 let first = candidates.first().ok_or(Refusal::Internal)?;
-                attempt = self.attempt(parts, &first.client_id, &first.secret);
+                attempt = self.attempt(here, first.client_id(), first.secret());
                 attempt.map_or(Ok(()), |attempt| self.limiter.check(attempt))?;
                 seen.finding = Box::pin(self.authenticator.verify(&presented)).await?;
                 if seen.finding.entry.is_none() {
@@ -96,10 +98,10 @@ impl App {
         client_id: Option<&str>,
         seen: &'s mut Seen<'_>,
     ) -> Result<Grant<'s>, Refusal> {
-        let &Here { world, issuer, now, parts } = here;
+        let &Here { world, issuer, now, .. } = here;
         let assertion = Assertion::read(text)?;
         let subject = assertion.subject().unwrap_or_default();
-        let attempt = self.attempt(parts, subject, text);
+        let attempt = self.attempt(here, subject, text);
         let limited = attempt.and_then(|attempt| self.limiter.check(attempt).err());
         let ours = &issuer.url(&self.external_url);
         let claimed = Claimed { world, issuer, assertion: &assertion, client_id, ours, limited, now };
@@ -116,9 +118,8 @@ impl App {
     }
 
     /// What the limits know of a request whose credentials are not remembered.
-    fn attempt(&self, parts: &Parts, client_id: &str, content: &str) -> Option<Attempt> {
-        let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-        self.limiter.attempt(&self.clients.of(*peer, &parts.headers), client_id, content)
+    fn attempt(&self, here: &Here<'_>, client_id: &str, content: &str) -> Option<Attempt> {
+        self.limiter.attempt(&self.clients.of(here.peer?, here.headers), client_id, content)
     }
 
     /// Counts a failure, and tells whether it was one.

@@ -8,7 +8,6 @@ use http::request::Builder;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use super::*;
 use crate::domain::assertion::ASSERTION_TYPE;
 use crate::domain::assertion::samples::{EC, OTHER};
 use crate::gateway::endpoint::LIMITED_TIME;
@@ -45,9 +44,8 @@ fn standard() -> Builder {
 
 /// The standard endpoint's answer to a request from `PEER`.
 async fn ask(setting: &Setting, head: Builder, body: &str) -> (u16, http::HeaderMap, Value) {
-    let mut request = head.body(Body::from(body.to_owned())).unwrap();
-    request.extensions_mut().insert(ConnectInfo::<SocketAddr>(PEER.parse().unwrap()));
-    let (parts, body) = setting.app.oauth_token(request).await.into_parts();
+    let request = head.body(Body::from(body.to_owned())).unwrap();
+    let (parts, body) = setting.app.oauth_token(request, Some(PEER.parse().unwrap())).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (parts.status.as_u16(), parts.headers, serde_json::from_slice(&body).unwrap())
 }

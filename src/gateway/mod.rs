@@ -9,6 +9,7 @@ pub mod basic;
 pub mod certificate;
 pub mod endpoint;
 pub mod freshen;
+pub mod front;
 pub mod grant;
 pub mod health;
 pub mod identify;

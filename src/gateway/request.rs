@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::HttpBody;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use thiserror::Error;
 
 use super::basic::{self, BasicError, Candidate};
@@ -138,19 +140,38 @@ pub fn basic(headers: &HeaderMap) -> Result<Vec<Candidate>, BasicError> {
     }
 }
 
+/// A request's body, of whichever server.
+pub trait Incoming: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin {}
+
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin> Incoming for B {}
+
 /// The body, up to [`MAX_BODY`] and for as long as `time`.
 ///
 /// # Errors
 /// When it is compressed, too large, too slow, or breaks off.
-pub async fn body(headers: &HeaderMap, body: Body, time: Duration) -> Result<Bytes, RequestError> {
+pub async fn body(headers: &HeaderMap, body: impl Incoming, time: Duration) -> Result<Bytes, RequestError> {
     if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
         return Err(RequestError::Compressed);
     }
-    let read = Limited::new(body, MAX_BODY).collect();
-    match tokio::time::timeout(time, read).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestError::TooLarge),
-        Ok(Err(_)) => Err(RequestError::Incomplete),
-        Err(_) => Err(RequestError::TooSlow),
+    let mut read = std::pin::pin!(read(body));
+    // Nearly every body has come with its head: there is nothing to wait for, so no timer is needed.
+    match read.as_mut().now_or_never() {
+        Some(body) => body,
+        None => tokio::time::timeout(time, read).await.unwrap_or(Err(RequestError::TooSlow)),
     }
+}
+
+async fn read(mut body: impl Incoming) -> Result<Bytes, RequestError> {
+    let mut read = Vec::new();
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        // Trailers say nothing to us.
+        let Ok(data) = frame.map_err(|_| RequestError::Incomplete)?.into_data() else { continue };
+        if read.len() + data.len() > MAX_BODY {
+            return Err(RequestError::TooLarge);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.into())
 }

@@ -1,10 +1,11 @@
 //! Paths to handlers.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 use http::Request;
@@ -48,6 +49,11 @@ fn below(well_known: &str) -> String {
     format!("{well_known}/{{*issuer}}")
 }
 
+/// Whose connection a request came on.
+fn peer(request: &Request<Body>) -> Option<SocketAddr> {
+    request.extensions().get().map(|ConnectInfo(peer)| *peer)
+}
+
 /// The manual's endpoint
 #[utoipa::path(
     post,
@@ -73,7 +79,8 @@ fn below(well_known: &str) -> String {
     security(("basic" = [])),
 )]
 pub(super) async fn legacy_token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.token(request).await
+    let peer = peer(&request);
+    app.token(request, peer).await
 }
 
 /// A token for a client (RFC 6749 section 4.4, RFC 9068)
@@ -94,7 +101,8 @@ pub(super) async fn legacy_token(State(app): State<Arc<App>>, request: Request<B
     security(("basic" = []), ()),
 )]
 pub(super) async fn oauth_token(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.oauth_token(request).await
+    let peer = peer(&request);
+    app.oauth_token(request, peer).await
 }
 
 /// Whether a token of this issuer counts (RFC 7662)
@@ -115,7 +123,8 @@ pub(super) async fn oauth_token(State(app): State<Arc<App>>, request: Request<Bo
     security(("basic" = []), ()),
 )]
 pub(super) async fn introspect(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    app.introspect(request).await
+    let peer = peer(&request);
+    app.introspect(request, peer).await
 }
 
 /// Where everything is (RFC 8414)

@@ -16,11 +16,12 @@ use tokio::task::JoinSet;
 use super::assertion::args::ForeignArgs;
 use super::endpoint::{App, BODY_TIME, Dependencies, EVEN_TIME};
 use super::freshen::Pace;
+use super::front::Front;
 use super::health::{self, Health};
 use super::limit::args::LimitArgs;
 use super::metrics::{IndexMetrics, Metrics};
 use super::usage::{Ledger, Publisher};
-use super::{certificate, identity, router};
+use super::{certificate, identity};
 use crate::clock::SharedClock;
 use crate::config::{self, ClusterArgs, ExternalArgs};
 use crate::domain::duration;
@@ -29,7 +30,6 @@ use crate::index::live::KubeLive;
 use crate::index::{Feed, Index, feed};
 use crate::server::phase::Phase;
 use crate::server::{self, Patience};
-use crate::telemetry::span;
 
 /// Settings of the gateway.
 #[derive(Args, Clone, Debug)]
@@ -174,8 +174,7 @@ pub async fn run(args: GatewayArgs, clock: SharedClock, shutdown: impl Future<Ou
     }
     let drain = args.drain.to_std().unwrap_or_default();
     let scheme = if args.tls == TlsMode::Off { "http" } else { "https" };
-    let traced = span::around(router::router(app), router::paths(), scheme);
-    let serving = phase.serve(tokens, first, traced, drain, shutdown);
+    let serving = phase.serve(tokens, first, Front::new(app, scheme), drain, shutdown);
     tokio::select! {
         served = serving => {
             // The last grants, too: nothing is lost by an orderly stop.

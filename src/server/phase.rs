@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::{GRACE, Patience, serve};
+use super::{Answers, GRACE, Patience, serve};
 
 /// Where a listener stands, for the probes.
 #[derive(Debug, Default)]
@@ -46,7 +45,7 @@ impl Phase {
         &self,
         listener: TcpListener,
         first: oneshot::Receiver<Option<RustlsConfig>>,
-        router: Router,
+        answers: impl Answers,
         drain: Duration,
         shutdown: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
@@ -65,7 +64,7 @@ impl Phase {
             };
             self.listens();
             info!(%address, tls = tls.is_some(), "listening");
-            serve(listener, tls, router, handle.clone(), Patience::default()).await.context("the listener failed")
+            serve(listener, tls, answers, handle.clone(), Patience::default()).await.context("the listener failed")
         };
         tokio::pin!(until);
         tokio::pin!(serving);

@@ -10,8 +10,8 @@ use axum_server::tls_rustls::RustlsConfig;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use keyrota::gateway::front::Front;
 use keyrota::gateway::metrics::Metrics;
-use keyrota::gateway::router;
 use keyrota::index::live::Live;
 use keyrota::index::{Index, Item};
 use keyrota::server::{self, Patience};
@@ -70,10 +70,10 @@ async fn gateway_with(
     let config = server::tls_config(certificate.as_bytes(), key.as_bytes()).unwrap();
     let tls = RustlsConfig::from_config(Arc::new(config));
     let metrics = Arc::new(Metrics::register(&mut Registry::default()));
-    let router = router::router(Arc::new(app(&index, live, body_time, metrics).unwrap()));
+    let front = Front::new(Arc::new(app(&index, live, body_time, metrics).unwrap()), "https");
     let listener = server::listen(([127, 0, 0, 1], 0).into()).unwrap();
     let (address, handle) = (listener.local_addr().unwrap(), Handle::new());
-    let served = tokio::spawn(server::serve(listener, Some(tls.clone()), router, handle.clone(), patience));
+    let served = tokio::spawn(server::serve(listener, Some(tls.clone()), front, handle.clone(), patience));
     handle.listening().await;
     Gateway { address, ca, tls, index, handle, served }
 }

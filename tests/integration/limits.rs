@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum_server::Handle;
 use futures::future::join_all;
+use keyrota::gateway::front::Front;
 use keyrota::gateway::limit::client::{Clients, ProxyHeader};
 use keyrota::gateway::metrics::Metrics;
-use keyrota::gateway::router;
 use keyrota::server::{self, Patience};
 use prometheus_client::registry::Registry;
 
@@ -32,7 +32,7 @@ async fn gateway(clients: Clients) -> Gateway {
     drop(tokio::spawn(server::serve(
         listener,
         None,
-        router::router(Arc::new(app)),
+        Front::new(Arc::new(app), "http"),
         handle.clone(),
         Patience::default(),
     )));

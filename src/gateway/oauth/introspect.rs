@@ -1,9 +1,9 @@
 //! Introspection (RFC 7662): whether a token of this issuer still counts. Knows what a resource server that only checks
 //! signatures cannot: that the account was disabled or deleted, or that the credential leaked.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::{Method, Request};
 use serde_json::{Map, Value, json};
@@ -16,15 +16,15 @@ use crate::gateway::endpoint::{App, Seen};
 use crate::gateway::identify::Here;
 use crate::gateway::metrics::Endpoint;
 use crate::gateway::refusal::Refusal;
-use crate::gateway::request::RequestError;
+use crate::gateway::request::{Incoming, RequestError};
 use crate::index::{Entry, RecordFacts, World};
 
 impl App {
-    /// Answers a request to the introspection endpoint.
-    pub async fn introspect(&self, request: Request<Body>) -> Response {
+    /// Answers a request of `peer` to the introspection endpoint.
+    pub async fn introspect(&self, request: Request<impl Incoming>, peer: Option<SocketAddr>) -> Response {
         let world = self.authenticator.accounts.world();
         let mut seen = Seen::start(Endpoint::Introspection);
-        let result = self.look_into(&world, request, &mut seen).await;
+        let result = self.look_into(&world, request, peer, &mut seen).await;
         self.conclude_evenly(&seen, result.as_ref().err().copied()).await;
         match result {
             Ok(Some(claims)) => answer::private(&claims),
@@ -37,7 +37,8 @@ impl App {
     async fn look_into<'w>(
         &self,
         world: &'w World,
-        request: Request<Body>,
+        request: Request<impl Incoming>,
+        peer: Option<SocketAddr>,
         seen: &mut Seen<'w>,
     ) -> Result<Option<Map<String, Value>>, Refusal> {
         let (parts, body) = request.into_parts();
@@ -50,7 +51,7 @@ impl App {
         }
         let form = self.form(&parts, body).await?;
         let credentials = form.credentials(&parts.headers)?;
-        self.identify(&Here { world, issuer, now, parts: &parts }, &credentials, seen).await?;
+        self.identify(&Here { world, issuer, now, peer, headers: &parts.headers }, &credentials, seen).await?;
         // Only now: who may not ask is not told what is wrong with the question.
         let token = form.token.ok_or(Refusal::Request(RequestError::NoToken))?;
         self.active(world, issuer, &token, now).await

@@ -20,8 +20,8 @@ async fn send(setting: &Setting, path: &str, client: (&str, &str), host: &str, b
     let head = Request::post(path).header(HOST, host).header(AUTHORIZATION, format!("Basic {basic}"));
     let request = head.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(Body::from(body)).unwrap();
     let response = match path {
-        "/oauth2/token" => setting.app.oauth_token(request).await,
-        _ => setting.app.introspect(request).await,
+        "/oauth2/token" => setting.app.oauth_token(request, None).await,
+        _ => setting.app.introspect(request, None).await,
     };
     assert_eq!(response.headers()["cache-control"], "no-store");
     let status = response.status().as_u16();

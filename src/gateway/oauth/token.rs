@@ -1,8 +1,8 @@
 //! The token endpoint: RFC 6749's client credentials for RFC 9068's tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -17,15 +17,15 @@ use crate::gateway::endpoint::{App, Seen, unsigned};
 use crate::gateway::identify::Here;
 use crate::gateway::metrics::Endpoint;
 use crate::gateway::refusal::Refusal;
-use crate::gateway::request::{self, RequestError};
+use crate::gateway::request::{self, Incoming, RequestError};
 use crate::index::{GroupFacts, World};
 
 impl App {
-    /// Answers a request to the standard token endpoint.
-    pub async fn oauth_token(&self, request: Request<Body>) -> Response {
+    /// Answers a request of `peer` to the standard token endpoint.
+    pub async fn oauth_token(&self, request: Request<impl Incoming>, peer: Option<SocketAddr>) -> Response {
         let world = self.authenticator.accounts.world();
         let mut seen = Seen::start(Endpoint::Token);
-        let result = self.issue(&world, request, &mut seen).await;
+        let result = self.issue(&world, request, peer, &mut seen).await;
         self.conclude_evenly(&seen, result.as_ref().err().copied()).await;
         result.unwrap_or_else(|refusal| answer::refused(refusal, "POST"))
     }
@@ -33,7 +33,8 @@ impl App {
     async fn issue<'w>(
         &self,
         world: &'w World,
-        request: Request<Body>,
+        request: Request<impl Incoming>,
+        peer: Option<SocketAddr>,
         seen: &mut Seen<'w>,
     ) -> Result<Response, Refusal> {
         let (parts, body) = request.into_parts();
@@ -51,7 +52,8 @@ impl App {
             None => return Err(Refusal::Request(RequestError::NoGrantType)),
         }
         let credentials = form.credentials(&parts.headers)?;
-        let grant = self.identify(&Here { world, issuer, now, parts: &parts }, &credentials, seen).await?;
+        let grant =
+            self.identify(&Here { world, issuer, now, peer, headers: &parts.headers }, &credentials, seen).await?;
         let (owner, client_id) = (&grant.entry.account.owner, grant.client_id);
         let mut groups: Vec<_> = world.memberships(&grant.entry.account.groups, &issuer.name).collect();
         groups.sort_unstable_by_key(|(name, _)| *name);
@@ -82,7 +84,7 @@ impl App {
     }
 
     /// Reads the form of a request.
-    pub(super) async fn form(&self, parts: &Parts, body: Body) -> Result<Form, Refusal> {
+    pub(super) async fn form(&self, parts: &Parts, body: impl Incoming) -> Result<Form, Refusal> {
         let body = request::body(&parts.headers, body, self.body_time).await.map_err(Refusal::Request)?;
         let content_type = parts.headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
         wire::form(content_type, &body).map_err(Refusal::Request)

@@ -35,7 +35,7 @@ fn posted(client_id: &str, secret: &str) -> String {
 }
 
 async fn ask(setting: &Setting, head: Builder, body: impl Into<Body>) -> (Response, Value) {
-    let response = setting.app.oauth_token(head.body(body.into()).unwrap()).await;
+    let response = setting.app.oauth_token(head.body(body.into()).unwrap(), None).await;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let value = serde_json::from_slice(&body).unwrap();
@@ -257,7 +257,7 @@ async fn the_issuer_is_what_the_settings_say_whatever_host_and_proxy_headers_say
     assert_eq!(verified(&setting, &answer)["iss"], EXTERNAL);
     let mut request = basic("b", "s").body(Body::from(GRANT)).unwrap();
     request.headers_mut().insert(HOST, "second.example".parse().unwrap());
-    let response = setting.app.oauth_token(request).await;
+    let response = setting.app.oauth_token(request, None).await;
     let body: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
     let token = body["access_token"].as_str().unwrap();
     assert_eq!(
@@ -311,7 +311,7 @@ async fn other_methods_are_not_allowed(
     let setting = setting().with(&exporter());
     let mut request = basic(ID, SECRET).body(Body::from(GRANT)).unwrap();
     *request.method_mut() = method;
-    let response = setting.app.oauth_token(request).await;
+    let response = setting.app.oauth_token(request, None).await;
     assert_eq!((response.status().as_u16(), response.headers()["allow"].to_str().unwrap()), (405, "POST"));
 }
 
