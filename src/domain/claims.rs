@@ -49,7 +49,7 @@ impl<'a> LegacyClaims<'a> {
         json.text("iss", iss);
         json.number("exp", *exp);
         // The space in the name is the manual's.
-        json.text("grant type", "client_credentials");
+        json.plain("grant type", "client_credentials");
         if !groups.is_empty() {
             json.texts("groups", groups);
         }
@@ -108,9 +108,7 @@ impl AccessClaims<'_> {
         }
         json.text("keyrota.dev/namespace", namespace);
         if !claims.is_empty() {
-            let mut all = Object::new();
-            claims.iter().for_each(|(name, value)| all.text(name, value));
-            json.object("keyrota.dev/claims", all);
+            json.map("keyrota.dev/claims", claims.iter().map(|(name, value)| (*name, *value)));
         }
         json.end()
     }

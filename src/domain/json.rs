@@ -41,25 +41,24 @@ fn needs_escape(byte: u8) -> bool {
 
 /// Eight bytes at a time: to look at each by itself took longer than everything else about an object.
 fn is_plain(text: &[u8]) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let rest = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    // What there is not in the last word counts as spaces.
-    let filler = u64::from_ne_bytes([b' '; 8]).checked_shl(8 * (text.len() as u32 % 8)).unwrap_or_default();
-    words.iter().map(|word| u64::from_ne_bytes(*word)).chain([rest | filler]).all(is_plain_word)
+    let Some(last) = text.last_chunk::<8>() else { return !text.iter().any(|byte| needs_escape(*byte)) };
+    let words = text.as_chunks::<8>().0.iter().chain([last]);
+    // Without a way out of the loop it becomes one of vectors.
+    words.fold(0, |found, word| found | escapes(u64::from_ne_bytes(*word))) == 0
 }
 
-/// By the borrow that a subtraction leaves in a byte's highest bit (Hacker's Delight, section 6-1); bytes above 127 have it
-/// anyway and are plain.
-fn is_plain_word(word: u64) -> bool {
+/// Not 0 if a byte of it needs an escape: by the borrow that a subtraction leaves in the byte's highest bit (Hacker's
+/// Delight, section 6-1); bytes above 127 have that one anyway and need none.
+fn escapes(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let below = |bytes: u64, bound: u64| bytes.wrapping_sub(ONES * bound) & !bytes & HIGH;
     let quote = below(word ^ (ONES * u64::from(b'"')), 1);
     let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-    below(word, 0x20) | quote | backslash == 0
+    below(word, 0x20) | quote | backslash
 }
 
-/// An object, member by member.
+/// An object, member by member. Their names are written as they stand: none of ours needs an escape.
 pub struct Object(String);
 
 impl Object {
@@ -78,19 +77,27 @@ impl Object {
     }
 
     /// A member that is a string.
-    pub fn text(&mut self, name: &str, value: &str) {
+    pub fn text(&mut self, name: &'static str, value: &str) {
         self.member(name);
         string(&mut self.0, value);
     }
 
+    /// A member that is a string which needs no escape: a token, or a word of ours.
+    pub fn plain(&mut self, name: &'static str, value: &str) {
+        self.member(name);
+        for part in ["\"", value, "\""] {
+            self.0.push_str(part);
+        }
+    }
+
     /// A member that is a number.
-    pub fn number(&mut self, name: &str, value: i64) {
+    pub fn number(&mut self, name: &'static str, value: i64) {
         self.member(name);
         number(&mut self.0, value);
     }
 
     /// A member that is an array of strings.
-    pub fn texts(&mut self, name: &str, values: &[&str]) {
+    pub fn texts(&mut self, name: &'static str, values: &[&str]) {
         self.member(name);
         self.0.push('[');
         for (at, value) in values.iter().enumerate() {
@@ -102,10 +109,19 @@ impl Object {
         self.0.push(']');
     }
 
-    /// A member that is an object.
-    pub fn object(&mut self, name: &str, value: Self) {
+    /// A member that is an object of strings, by whatever names.
+    pub fn map<'a>(&mut self, name: &'static str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
         self.member(name);
-        self.0.push_str(&value.end());
+        self.0.push('{');
+        for (at, (key, value)) in entries.into_iter().enumerate() {
+            if at > 0 {
+                self.0.push(',');
+            }
+            string(&mut self.0, key);
+            self.0.push(':');
+            string(&mut self.0, value);
+        }
+        self.0.push('}');
     }
 
     /// Its text.
@@ -115,9 +131,9 @@ impl Object {
         self.0
     }
 
-    fn member(&mut self, name: &str) {
+    fn member(&mut self, name: &'static str) {
         self.0.push_str(if self.0.len() > 1 { ",\"" } else { "\"" });
-        escape(&mut self.0, name);
+        self.0.push_str(name);
         self.0.push_str("\":");
     }
 }
@@ -136,18 +152,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_written_reads_back(name in "\\PC*|[\\x00-\\x7F]*", value in "\\PC*|[\\x00-\\x7F]{0,80}", n: i64) {
-            let mut inner = Object::new();
-            inner.text(&name, &value);
+        fn whatever_is_written_reads_back(key in "\\PC*|[\\x00-\\x7F]*", value in "\\PC*|[\\x00-\\x7F]{0,80}", n: i64) {
             let mut object = Object::new();
             object.text("text", &value);
             object.number("number", n);
-            object.texts("texts", &[&value, &name]);
-            object.object("object", inner);
+            object.texts("texts", &[&value, &key]);
+            object.map("map", [(&*key, &*value)]);
             let json = object.end();
             prop_assert!(!json.contains('\n'));
-            let expected = json!({"text": value, "number": n, "texts": [value, name], "object": {name: value}});
+            let expected = json!({"text": value, "number": n, "texts": [value, key], "map": {key: value}});
             prop_assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), expected);
+        }
+
+        #[test]
+        fn one_character_that_needs_an_escape_is_found_wherever_it_stands(
+            before in 0..40_usize, after in 0..40_usize, byte in prop::sample::select(b"\0\t\n\x1F\"\\".to_vec()),
+        ) {
+            let text = [&"~ü".repeat(before), &*char::from(byte).to_string(), &" !".repeat(after)].concat();
+            prop_assert!(!is_plain(text.as_bytes()));
+            prop_assert!(is_plain(text.replace(char::from(byte), "").as_bytes()));
         }
     }
 
@@ -156,7 +179,9 @@ mod tests {
         let mut object = Object::new();
         object.text("b", "ü\"");
         object.texts("a", &[]);
-        object.object("c", Object::new());
-        assert_eq!(object.end(), r#"{"b":"ü\"","a":[],"c":{}}"#);
+        object.map("c", []);
+        object.plain("d", "e.f-g_");
+        assert_eq!(object.end(), r#"{"b":"ü\"","a":[],"c":{},"d":"e.f-g_"}"#);
+        assert_eq!(Object::new().end(), "{}");
     }
 }

@@ -50,8 +50,8 @@ pub struct Error {
 pub fn granted(answer: &Granted<'_>) -> Response {
     let Granted { access_token, token_type, expires_in, scope } = answer;
     let mut json = Object::with_capacity(access_token.len() + 128);
-    json.text("access_token", access_token);
-    json.text("token_type", token_type);
+    json.plain("access_token", access_token);
+    json.plain("token_type", token_type);
     json.number("expires_in", *expires_in);
     if let Some(scope) = scope {
         json.text("scope", scope);
