@@ -110,22 +110,33 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     println!("accounts {ACCOUNTS}, connections {}, {} s each", args.connections, args.seconds);
     for repetition in 1..=args.repetitions.max(1) {
         let floors = floors::measure()?;
-        let echoes = run(&echo, &manual, args.seconds)?;
-        let hs256 = run(&es256, &manual, args.seconds)?;
-        let both = |bare: f64| 1.0 / (1.0 / echoes + 1.0 / bare);
-        let pairs = [
-            (hs256, echoes),
-            (run(&es256, &standard, args.seconds)?, both(floors.es256)),
-            (run(&eddsa, &standard, args.seconds)?, both(floors.eddsa)),
-            (run(&rs256, &standard, args.seconds)?, both(floors.rs256)),
-            (run(&tls, &manual, args.seconds)?, hs256),
-            (run(&tls, &afresh, args.seconds)?, floors.handshakes),
-        ];
-        println!("{repetition:2}  echo {echoes:.0}/s  {floors:.0?}");
-        for (row, pair) in rows.iter_mut().zip(pairs) {
+        println!("{repetition:2}  {floors:.0?}");
+        let mut rows = rows.iter_mut();
+        let mut push = |pair: (f64, f64)| {
+            let row = rows.next().context("there are more figures than rows")?;
             println!("    {:9.0}/s  {:.3}  {}", pair.0, pair.0 / pair.1, row.what);
             row.pairs.push(pair);
+            anyhow::Ok(())
+        };
+        // The machine is another one a few seconds later, so each stands between two measurements of its peer.
+        let mut before = run(&echo, &manual, args.seconds)?;
+        let plain = [
+            (&es256, &manual, None),
+            (&es256, &standard, Some(floors.es256)),
+            (&eddsa, &standard, Some(floors.eddsa)),
+            (&rs256, &standard, Some(floors.rs256)),
+        ];
+        for (child, load, bare) in plain {
+            let rate = run(child, load, args.seconds)?;
+            let after = run(&echo, &manual, args.seconds)?;
+            let echoes = f64::midpoint(before, after);
+            push((rate, bare.map_or(echoes, |bare| 1.0 / (1.0 / echoes + 1.0 / bare))))?;
+            before = after;
         }
+        let before = run(&es256, &manual, args.seconds)?;
+        let kept = run(&tls, &manual, args.seconds)?;
+        push((kept, f64::midpoint(before, run(&es256, &manual, args.seconds)?)))?;
+        push((run(&tls, &afresh, args.seconds)?, floors.handshakes))?;
     }
     println!("\n| what | tokens/s: median (from, to) | beside | ratio: median (from, to) |\n|---|---|---|---|");
     rows.iter().try_for_each(Row::print)
