@@ -9,7 +9,6 @@ use std::time::Duration;
 use axum_server::accept::{Accept, NoDelayAcceptor};
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
-use futures::FutureExt;
 use futures::future::{BoxFuture, select_all};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioTimer;
@@ -34,13 +33,13 @@ pub mod probe;
 
 pub use answers::Answers;
 use crowd::Crowd;
-use hasty::Hasty;
+use hasty::{Counted, Hasty, Requests};
 
 /// What is borne of peers: how long one may keep a connection waiting, and how many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// For a TLS handshake, for the first bytes on a connection, and for a request's headers; also how long an idle
-    /// HTTP/1 connection is kept.
+    /// For a TLS handshake, for the first bytes on a connection, for a request's headers and, with HTTP/1, for the next
+    /// request; but for handshakes it may be half as long again until it is noticed.
     pub headers: Duration,
     /// At once; more are closed as soon as they come. One with TLS that says nothing holds 12 KiB.
     pub connections: usize,
@@ -143,12 +142,16 @@ pub async fn serve(
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     bound(&mut server, time);
     let service = service_fn(move |peer: SocketAddr| {
-        let answers = answers.clone();
-        let connection = service_fn(move |request: http::Request<Incoming>| {
-            // Not in a block of its own, into which the future would have to be copied.
-            answers.clone().answer(request, peer).map(Ok::<_, Infallible>)
+        let line = Arc::new(Line { answers: answers.clone(), peer, requests: Arc::default() });
+        let requests = line.requests.clone();
+        let inner = service_fn(move |request: http::Request<Incoming>| {
+            let line = line.clone();
+            async move {
+                let _under_way = line.requests.begin();
+                Ok::<_, Infallible>(line.answers.answer(request, line.peer).await)
+            }
         });
-        ready(Ok::<_, Infallible>(connection))
+        ready(Ok::<_, Infallible>(Counted { inner, requests }))
     });
     match tls {
         None => server.acceptor(Hasty { inner: NoDelayAcceptor, time, crowd }).serve(service).await,
@@ -159,13 +162,20 @@ pub async fn serve(
     }
 }
 
+/// What a connection's requests share: one counter to count up and down for each of them.
+struct Line<A> {
+    answers: A,
+    peer: SocketAddr,
+    requests: Arc<Requests>,
+}
+
 fn bound<A>(server: &mut Server<SocketAddr, A>, time: Duration)
 where
     A: Accept<tokio::net::TcpStream, ()>,
 {
     let builder = server.http_builder();
     // Answers are small: copied behind their headers they cost less than a vectored write.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(time).max_buf_size(HEADER_BYTES).writev(false);
+    builder.http1().max_buf_size(HEADER_BYTES).writev(false);
     builder
         .http2()
         .timer(TokioTimer::new())

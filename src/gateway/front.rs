@@ -36,7 +36,7 @@ impl Front {
 }
 
 impl Answers for Front {
-    async fn answer(self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let quick = self.quick && request.method() == Method::POST;
         match request.uri().path() {
             paths::LEGACY_TOKEN if quick => self.app.token(request, Some(peer)).await,

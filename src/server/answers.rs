@@ -13,16 +13,16 @@ use tower::Service;
 /// What answers the requests that come to a listener.
 pub trait Answers: Clone + Send + Sync + 'static {
     /// The answer to a request of `peer`.
-    fn answer(self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response> + Send;
+    fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response> + Send;
 }
 
 /// Tells its handlers the peer as [`ConnectInfo`].
 impl Answers for Router {
-    async fn answer(mut self, request: Request<Incoming>, peer: SocketAddr) -> Response {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         // A router is always ready.
-        let Ok(response) = self.call(request).await;
+        let Ok(response) = self.clone().call(request).await;
         response
     }
 }
