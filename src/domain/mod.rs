@@ -14,6 +14,7 @@ pub mod issuer;
 pub mod json;
 pub mod keys;
 pub mod leadership;
+pub mod mac;
 pub mod mint;
 pub mod names;
 pub mod notice;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
@@ -15,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::metrics::Metrics;
 use super::refusal::Refusal;
+use crate::domain::mac::MacKey;
 use crate::domain::verifier::Workspace;
 use crate::index::VersionFacts;
 
@@ -30,7 +30,7 @@ const WAITING: usize = 256;
 /// Verifies secrets.
 pub struct Verifier {
     memory: Arc<Memory>,
-    pseudonyms: hmac::Key,
+    pseudonyms: MacKey,
     turns: Arc<Semaphore>,
     /// One for each turn, once it was used.
     workspaces: Arc<Mutex<Vec<Workspace>>>,
@@ -101,15 +101,15 @@ impl Verifier {
     /// process only.
     #[must_use]
     pub fn pseudonym(&self, text: &str) -> String {
-        let tag = hmac::sign(&self.pseudonyms, text.as_bytes());
-        tag.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let tag = self.pseudonyms.tag(&[text.as_bytes()]);
+        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 /// Good verifications: fingerprints of versions, each with the MAC of its secret under a key that only this process has;
 /// and the MACs of wrong secrets, which stay wrong.
 struct Memory {
-    key: hmac::Key,
+    key: MacKey,
     good: Cache<[u8; 32]>,
     wrong: Cache<()>,
 }
@@ -127,7 +127,7 @@ impl Memory {
         if near.is_none() && far().is_none() {
             return false;
         }
-        let tag = self.bytes(&version.fingerprint, secret);
+        let tag = self.tag(&version.fingerprint, secret);
         let is_it = |good: &[u8; 32]| verify_slices_are_equal(good, &tag).is_ok();
         if near.is_some_and(is_it) {
             return true;
@@ -141,28 +141,19 @@ impl Memory {
     }
 
     fn knows_wrong(&self, fingerprint: &[u8; 32], secret: &str) -> bool {
-        self.wrong.get(&self.bytes(fingerprint, secret)).is_some()
+        self.wrong.get(&self.tag(fingerprint, secret)).is_some()
     }
 
     fn keep(&self, fingerprint: [u8; 32], secret: &str, matching: bool) {
-        let tag = self.bytes(&fingerprint, secret);
+        let tag = self.tag(&fingerprint, secret);
         match matching {
             true => self.good.insert(fingerprint, tag),
             false => self.wrong.insert(tag, ()),
         }
     }
 
-    fn bytes(&self, fingerprint: &[u8; 32], secret: &str) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(self.tag(fingerprint, secret).as_ref());
-        bytes
-    }
-
-    fn tag(&self, fingerprint: &[u8; 32], secret: &str) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(fingerprint);
-        context.update(secret.as_bytes());
-        context.sign()
+    fn tag(&self, fingerprint: &[u8; 32], secret: &str) -> [u8; 32] {
+        self.key.tag(&[fingerprint, secret.as_bytes()])
     }
 }
 
@@ -170,10 +161,10 @@ impl Memory {
 ///
 /// # Errors
 /// When the operating system gives no randomness.
-pub fn random_key<R: TryRng>(random: &mut R) -> Result<hmac::Key, R::Error> {
+pub fn random_key<R: TryRng>(random: &mut R) -> Result<MacKey, R::Error> {
     let mut bytes = Zeroizing::new([0; 32]);
     random.try_fill_bytes(&mut *bytes)?;
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
+    Ok(MacKey::new(&*bytes))
 }
 
 /// A place in the queue, given up when it is dropped, also by a caller that went away.

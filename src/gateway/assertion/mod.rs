@@ -10,7 +10,6 @@ pub mod review;
 
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
 use futures::future::BoxFuture;
 
 use super::authenticate::{Authenticator, Finding, Presented};
@@ -23,6 +22,7 @@ use crate::domain::assertion::jwks::KeySet;
 use crate::domain::assertion::trusted::{Proof, TrustedIssuer, trusts};
 use crate::domain::assertion::{Assertion, AssertionError, check_service_account};
 use crate::domain::issuer::Issuer;
+use crate::domain::mac::MacKey;
 use crate::index::World;
 use fetch::{Fetch, FetchError};
 use remote::Remote;
@@ -67,7 +67,7 @@ pub struct Prover {
 impl Prover {
     /// Remembers tokens under `key`, which nobody else has.
     #[must_use]
-    pub fn new(foreign: Foreign, clock: SharedClock, key: hmac::Key) -> Self {
+    pub fn new(foreign: Foreign, clock: SharedClock, key: MacKey) -> Self {
         let Foreign { fetch, review } = foreign;
         Self { remote: Remote::new(fetch, clock.clone()), reviewer: Reviewer::new(review, clock, key) }
     }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
@@ -17,6 +16,7 @@ use tracing::debug;
 
 use crate::clock::SharedClock;
 use crate::domain::assertion::AssertionError;
+use crate::domain::mac::MacKey;
 
 /// How long an answer is remembered: that long a token of a deleted Pod may still be taken.
 pub const REMEMBERED_FOR: TimeDelta = TimeDelta::seconds(60);
@@ -87,7 +87,7 @@ struct Known {
 pub struct Reviewer {
     review: Arc<dyn Review>,
     clock: SharedClock,
-    key: hmac::Key,
+    key: MacKey,
     known: Cache<[u8; 32], Known>,
     turns: Semaphore,
 }
@@ -95,7 +95,7 @@ pub struct Reviewer {
 impl Reviewer {
     /// Remembers under `key`, which nobody else has.
     #[must_use]
-    pub fn new(review: Arc<dyn Review>, clock: SharedClock, key: hmac::Key) -> Self {
+    pub fn new(review: Arc<dyn Review>, clock: SharedClock, key: MacKey) -> Self {
         Self { review, clock, key, known: Cache::new(REMEMBERED), turns: Semaphore::new(AT_ONCE) }
     }
 
@@ -138,14 +138,8 @@ impl Reviewer {
     }
 
     fn tag(&self, token: &str, audience: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.key);
         // A token has no NUL, so that no two pairs give one text.
-        for part in [token.as_bytes(), &[0], audience.as_bytes()] {
-            context.update(part);
-        }
-        let mut tag = [0; 32];
-        tag.copy_from_slice(context.sign().as_ref());
-        tag
+        self.key.tag(&[token.as_bytes(), &[0], audience.as_bytes()])
     }
 }
 

@@ -36,7 +36,7 @@ impl Review for Reviews {
 
 fn reviewer() -> (Reviewer, Arc<Reviews>, ManualClock) {
     let (reviews, clock) = (Arc::new(Reviews::default()), ManualClock::at(now()));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let key = MacKey::new(&[7; 32]);
     (Reviewer::new(reviews.clone(), Arc::new(clock.clone()), key), reviews, clock)
 }
 

@@ -68,7 +68,7 @@ fn setting(trusted: &[Value]) -> Setting {
     let metrics = Arc::new(Metrics::register(&mut Registry::default()));
     let pace = Pace { account: std::time::Duration::ZERO, search: std::time::Duration::ZERO, ..Pace::default() };
     let foreign = Foreign { fetch: outside.clone(), review: outside.clone() };
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let key = MacKey::new(&[7; 32]);
     let authenticator = Authenticator {
         accounts: index.clone(),
         verifier: Verifier::new(&mut StdRng::seed_from_u64(1), metrics.clone()).unwrap(),
