@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod freshen;
 pub mod front;
 pub mod grant;
+mod hashers;
 pub mod health;
 pub mod identify;
 mod identity;

@@ -5,17 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use parking_lot::Mutex;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 use rand::TryRng;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::hashers::Hashers;
 use super::metrics::Metrics;
 use super::refusal::Refusal;
 use crate::domain::mac::MacKey;
-use crate::domain::verifier::Workspace;
 use crate::index::VersionFacts;
 
 /// How many versions are remembered: 100,000 at some 100 bytes each are 10 MB.
@@ -32,8 +31,8 @@ pub struct Verifier {
     memory: Arc<Memory>,
     pseudonyms: MacKey,
     turns: Arc<Semaphore>,
-    /// One for each turn, once it was used.
-    workspaces: Arc<Mutex<Vec<Workspace>>>,
+    /// One for each turn.
+    hashers: Hashers,
     waiting: AtomicUsize,
     metrics: Arc<Metrics>,
 }
@@ -50,7 +49,7 @@ impl Verifier {
             memory: Arc::new(Memory { key: random_key(random)?, good: cache(REMEMBERED), wrong: cache(WRONG) }),
             pseudonyms: random_key(random)?,
             turns: Arc::new(Semaphore::new(processors)),
-            workspaces: Arc::default(),
+            hashers: Hashers::new(processors),
             waiting: AtomicUsize::new(0),
             metrics,
         })
@@ -84,17 +83,15 @@ impl Verifier {
         self.metrics.verifications.inc();
         let (hash, fingerprint, secret) =
             (version.hash.clone(), version.fingerprint, Zeroizing::new(secret.to_owned()));
-        let (memory, workspaces) = (self.memory.clone(), self.workspaces.clone());
-        let hashing = tokio::task::spawn_blocking(move || {
-            let mut workspace = workspaces.lock().pop().unwrap_or_default();
+        let memory = self.memory.clone();
+        let hashing = self.hashers.run(move |workspace| {
             let matching = workspace.matches(secret.as_bytes(), &hash);
-            workspaces.lock().push(workspace);
             memory.keep(fingerprint, &secret, matching);
             // Only now, so that the next in the queue with the same secret finds it remembered.
             drop(turn);
             matching
         });
-        hashing.await.map_err(|_| Refusal::Internal)
+        hashing.await.ok_or(Refusal::Internal)
     }
 
     /// A hash of a client ID that nobody holds, for the log: people paste secrets into the wrong field. Holds for this
@@ -123,21 +120,13 @@ fn cache<V: Clone>(most: usize) -> Cache<V> {
 
 impl Memory {
     fn has(&self, version: &VersionFacts, secret: &str) -> bool {
-        let (near, far) = (version.memo.tag(), || self.good.get(&version.fingerprint));
-        if near.is_none() && far().is_none() {
-            return false;
-        }
-        let tag = self.tag(&version.fingerprint, secret);
-        let is_it = |good: &[u8; 32]| verify_slices_are_equal(good, &tag).is_ok();
-        if near.is_some_and(is_it) {
-            return true;
-        }
-        // A version that was read anew, or another verifier's memo.
-        let found = far().is_some_and(|good| is_it(&good));
-        if found {
+        let known = version.memo.tag().copied().or_else(|| self.good.get(&version.fingerprint));
+        let good =
+            known.is_some_and(|good| verify_slices_are_equal(&good, &self.tag(&version.fingerprint, secret)).is_ok());
+        if let Some(tag) = known.filter(|_| good) {
             version.memo.keep(tag);
         }
-        found
+        good
     }
 
     fn knows_wrong(&self, fingerprint: &[u8; 32], secret: &str) -> bool {
