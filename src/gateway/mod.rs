@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod oauth;
 pub mod openapi;
 pub mod refusal;
+mod reply;
 pub mod request;
 pub mod router;
 pub mod run;

@@ -3,16 +3,13 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::gateway::refusal::Refusal;
+use crate::gateway::reply::{SOON, headers, reply};
 use crate::gateway::request::RequestError;
-
-/// What a caller may wait for us before it asks again, in seconds.
-const SOON: u32 = 1;
 
 /// 200 with a token. A token has base64url characters and dots only, so it needs no escaping.
 #[must_use]
@@ -95,17 +92,11 @@ fn retry_after(refusal: Refusal) -> Option<u32> {
     }
 }
 
-/// Of every answer: to copy them costs half of what it costs to insert each.
-static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
-    let pairs = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-    pairs.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
-});
+static HEADERS: LazyLock<HeaderMap> =
+    LazyLock::new(|| headers([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")]));
 
 fn json(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().clone_from(&HEADERS);
-    response
+    reply(status, &HEADERS, body)
 }
 
 #[cfg(test)]

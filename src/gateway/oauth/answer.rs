@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,10 +12,8 @@ use utoipa::ToSchema;
 use crate::domain::json::Object;
 use crate::gateway::basic::BasicError;
 use crate::gateway::refusal::Refusal;
+use crate::gateway::reply::{SOON, headers, reply};
 use crate::gateway::request::RequestError;
-
-/// What a caller may wait for us before it asks again, in seconds.
-const SOON: u32 = 1;
 
 /// RFC 7617: what we want is Basic, and non-ASCII in it is UTF-8.
 const CHALLENGE: &str = r#"Basic realm="keyrota", charset="UTF-8""#;
@@ -56,7 +53,7 @@ pub fn granted(answer: &Granted<'_>) -> Response {
     if let Some(scope) = scope {
         json.text("scope", scope);
     }
-    respond(StatusCode::OK, json.end())
+    reply(StatusCode::OK, &HEADERS, json.end())
 }
 
 /// 200, and not to be stored by anybody.
@@ -144,18 +141,8 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"server_error"}"#.to_vec())
         }
     };
-    respond(status, body)
+    reply(status, &HEADERS, body)
 }
 
-/// Of every answer: to copy them costs half of what it costs to insert each.
-static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
-    let pairs = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
-    pairs.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect()
-});
-
-fn respond(status: StatusCode, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().clone_from(&HEADERS);
-    response
-}
+static HEADERS: LazyLock<HeaderMap> =
+    LazyLock::new(|| headers([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")]));
