@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
@@ -108,8 +108,6 @@ struct Watch {
     /// Between two looks: half of the time that there is.
     pause: Duration,
     sleep: Pin<Box<Sleep>>,
-    /// Who is woken up then.
-    waker: Option<Waker>,
     /// Requests that had begun at the last look.
     begun: u64,
     /// Whether something was written since.
@@ -121,26 +119,18 @@ struct Watch {
 impl Watch {
     fn new(requests: Arc<Requests>, time: Duration) -> Self {
         let pause = time / 2;
-        Self { requests, pause, sleep: Box::pin(sleep(pause)), waker: None, begun: 0, written: false, looks: 0 }
+        Self { requests, pause, sleep: Box::pin(sleep(pause)), begun: 0, written: false, looks: 0 }
     }
 
     /// Ready when it has kept us waiting for too long.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let waits = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-            if waits && !self.sleep.is_elapsed() {
-                return Poll::Pending;
-            }
-            if self.sleep.as_mut().poll(cx).is_pending() {
-                self.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
+        while self.sleep.as_mut().poll(cx).is_ready() {
             if self.look() {
                 return Poll::Ready(());
             }
-            self.waker = None;
             self.sleep.as_mut().reset(Instant::now() + self.pause);
         }
+        Poll::Pending
     }
 
     /// Whether nothing happened for two looks.
