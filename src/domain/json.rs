@@ -100,12 +100,7 @@ impl Object {
     pub fn texts(&mut self, name: &'static str, values: &[&str]) {
         self.member(name);
         self.0.push('[');
-        for (at, value) in values.iter().enumerate() {
-            if at > 0 {
-                self.0.push(',');
-            }
-            string(&mut self.0, value);
-        }
+        self.all(values, |json, value| string(json, value));
         self.0.push(']');
     }
 
@@ -113,15 +108,22 @@ impl Object {
     pub fn map<'a>(&mut self, name: &'static str, entries: impl IntoIterator<Item = (&'a str, &'a str)>) {
         self.member(name);
         self.0.push('{');
-        for (at, (key, value)) in entries.into_iter().enumerate() {
+        self.all(entries, |json, (key, value)| {
+            string(json, key);
+            json.push(':');
+            string(json, value);
+        });
+        self.0.push('}');
+    }
+
+    /// Each of them, with commas between.
+    fn all<T>(&mut self, items: impl IntoIterator<Item = T>, write: impl Fn(&mut String, T)) {
+        for (at, item) in items.into_iter().enumerate() {
             if at > 0 {
                 self.0.push(',');
             }
-            string(&mut self.0, key);
-            self.0.push(':');
-            string(&mut self.0, value);
+            write(&mut self.0, item);
         }
-        self.0.push('}');
     }
 
     /// Its text.
