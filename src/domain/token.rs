@@ -48,7 +48,7 @@ impl Hs256Key {
     /// Whether a signature over a token's first two parts is this key's; in constant time.
     #[must_use]
     pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
-        self.0.verifies(signed, signature)
+        self.0.verifies(&[signed], signature)
     }
 }
 

@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 use rand::TryRng;
@@ -121,12 +120,11 @@ fn cache<V: Clone>(most: usize) -> Cache<V> {
 impl Memory {
     fn has(&self, version: &VersionFacts, secret: &str) -> bool {
         let known = version.memo.tag().copied().or_else(|| self.good.get(&version.fingerprint));
-        let good =
-            known.is_some_and(|good| verify_slices_are_equal(&good, &self.tag(&version.fingerprint, secret)).is_ok());
-        if let Some(tag) = known.filter(|_| good) {
+        let good = known.filter(|good| self.key.verifies(&[version.fingerprint.as_slice(), secret.as_bytes()], good));
+        if let Some(tag) = good {
             version.memo.keep(tag);
         }
-        good
+        good.is_some()
     }
 
     fn knows_wrong(&self, fingerprint: &[u8; 32], secret: &str) -> bool {
